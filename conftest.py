@@ -1,0 +1,44 @@
+"""What every test shares: background work ends before the database is flushed or dropped."""
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+from django.db import connections
+
+
+@pytest.fixture(autouse=True)
+def _no_background_work_outlives_its_test(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After a test with real transactions stop runtime, writer and tail, before the flush.
+
+    The flush would wait for their open transactions, and they would write into the next test.
+    """
+    marker = request.node.get_closest_marker("django_db")
+    if marker is None or not marker.kwargs.get("transaction"):
+        yield
+        return
+    # Set up before us, so that its flush comes after us.
+    request.getfixturevalue("transactional_db")
+    yield
+    _stop_background_work()
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """Close every connection before the test database is dropped, which would wait for them."""
+    yield
+    close_connections()
+
+
+def _stop_background_work() -> None:
+    runtime = sys.modules.get("realtime.runtime")
+    if runtime is not None and hasattr(runtime, "stop_for_tests"):
+        runtime.stop_for_tests()
+
+
+def close_connections() -> None:
+    """Close this thread's connections, and the pools that every thread takes its own from."""
+    for connection in connections.all(initialized_only=True):
+        connection.close()
+        if connection.vendor == "postgresql":
+            connection.close_pool()
