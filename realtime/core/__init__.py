@@ -1,0 +1,1 @@
+"""The pure room: standard library and msgspec only; anyone may import it."""

@@ -1,0 +1,90 @@
+"""Everything that can be refused, as one tree.
+
+A `Failure` answers one request and leaves the connection open; a `Disconnect` ends the
+connection with a close code. Texts are for the person who wrote the client: they name
+what was wrong and what to do, and never hold a secret.
+"""
+
+from realtime.core.codes import CloseCode
+
+
+class VitalwireError(Exception):
+    """The root: everything we raise on purpose."""
+
+
+class Failure(VitalwireError):
+    """Raised when one request cannot be answered as asked."""
+
+
+class Invalid(Failure):
+    """Raised when a value has the wrong type, range or shape. `field` names it."""
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class BadTopic(Invalid):
+    """Raised when a topic or a pattern breaks the grammar of `core/topics.py`."""
+
+
+class Forbidden(Failure):
+    """Raised when the principal may not do this to this object."""
+
+
+class NotFound(Failure):
+    """Raised when the object does not exist, or must look as if it did not."""
+
+
+class Conflict(Failure):
+    """Raised when the object's state does not allow this any more."""
+
+
+class Unavailable(Failure):
+    """Raised when a part of the system cannot answer now. Trying later may help."""
+
+
+class Disconnect(VitalwireError):
+    """Raised to end the connection with `code` and a reason of at most 123 bytes."""
+
+    code: CloseCode = CloseCode.INTERNAL_ERROR
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class BadData(Disconnect):
+    """Raised when a frame is not what the dialect's document allows."""
+
+    code = CloseCode.BAD_DATA
+
+
+class PolicyViolation(Disconnect):
+    """Raised when the peer is not, or no longer, allowed to be here."""
+
+    code = CloseCode.POLICY_VIOLATION
+
+
+class TooBig(Disconnect):
+    """Raised when a message is larger than the dialect's hard limit."""
+
+    code = CloseCode.TOO_BIG
+
+
+class ServerFault(Disconnect):
+    """Raised by the funnel for every exception that nobody expected."""
+
+    code = CloseCode.INTERNAL_ERROR
+
+
+class Restarting(Disconnect):
+    """Raised when this process is about to stop."""
+
+    code = CloseCode.SERVICE_RESTART
+
+
+class TryLater(Disconnect):
+    """Raised when a budget is used up or the peer stopped reading."""
+
+    code = CloseCode.TRY_AGAIN_LATER

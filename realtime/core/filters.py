@@ -1,0 +1,72 @@
+"""What a listener may hear and wants to hear of a topic it subscribed to.
+
+A `Scope` is the right, a `Filter` the wish. Both are frozen and hashable: listeners with
+equal ones share a cohort, and an event is judged once for all of them.
+"""
+
+from functools import lru_cache
+from uuid import UUID
+
+import msgspec
+
+from realtime.core.events import Event
+from realtime.core.topics import matches, overlaps
+
+OWN = "own:"
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """The wish: which kinds of event. An empty one takes all."""
+
+    kinds: frozenset[str] = frozenset()
+
+    def accepts(self, event: Event) -> bool:
+        return not self.kinds or event.kind in self.kinds
+
+
+EVERYTHING = Filter()
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """The right: patterns heard from anyone, and patterns heard of one's own things only.
+
+    `owner` is set only when `own` is not empty, so that two operators are equal and two
+    surgeons are not.
+    """
+
+    anyone: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
+    owner: UUID | None = None
+
+    @classmethod
+    def of(cls, patterns: tuple[str, ...], user_id: UUID) -> "Scope":
+        """Read a role's patterns; `own:surgeries.*` hears only what `user_id` owns.
+
+        Everyone hears `users.<own id>`.
+        """
+        anyone = tuple(p for p in patterns if not p.startswith(OWN))
+        own = tuple(p.removeprefix(OWN) for p in patterns if p.startswith(OWN))
+        return cls(anyone, own, user_id if own else None)
+
+    def narrowed(self, pattern: str) -> "Scope":
+        """Keep what can matter for `pattern`: fewer distinct scopes, fewer cohorts."""
+        own = tuple(p for p in self.own if overlaps(p, pattern))
+        anyone = tuple(p for p in self.anyone if overlaps(p, pattern))
+        return Scope(anyone, own, self.owner if own else None)
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.anyone and not self.own
+
+    def admits(self, event: Event) -> bool:
+        topic = event.topic
+        if _any_matches(self.anyone, topic):
+            return True
+        return (
+            self.owner is not None and event.owner == self.owner and _any_matches(self.own, topic)
+        )
+
+
+@lru_cache(maxsize=65_536)
+def _any_matches(patterns: tuple[str, ...], topic: str) -> bool:
+    return any(matches(pattern, topic) for pattern in patterns)

@@ -1,0 +1,43 @@
+"""Ready-made WebSocket frames: built once, written to any number of connections."""
+
+import struct
+
+FIN_TEXT = 0x81
+FIN_CLOSE = 0x88
+REASON_BYTES = 123
+
+
+class Frame:
+    """One unfragmented text message: its payload, and the bytes of the frame on the wire."""
+
+    __slots__ = ("_head", "wire")
+
+    def __init__(self, payload: bytes) -> None:
+        header = _header(FIN_TEXT, len(payload))
+        self._head = len(header)
+        self.wire = header + payload
+
+    @property
+    def payload(self) -> bytes:
+        return self.wire[self._head :]
+
+
+def close_wire(code: int, reason: str) -> bytes:
+    """Return a close frame's bytes; the reason is cut at a character's end if too long."""
+    payload = struct.pack("!H", code) + cut_reason(reason)
+    return _header(FIN_CLOSE, len(payload)) + payload
+
+
+def cut_reason(reason: str) -> bytes:
+    """Return at most 123 bytes of UTF-8, what a close frame has room for (RFC 6455, 5.5)."""
+    raw = reason.encode("utf-8", "replace")
+    return raw[:REASON_BYTES].decode("utf-8", "ignore").encode()
+
+
+def _header(first: int, length: int) -> bytes:
+    """Source: RFC 6455, 5.2; frames of a server carry no mask."""
+    if length < 126:
+        return bytes((first, length))
+    if length < 65_536:
+        return struct.pack("!BBH", first, 126, length)
+    return struct.pack("!BBQ", first, 127, length)
