@@ -1,0 +1,195 @@
+"""daphne's server with what it lacks: a drain, deadlines, a body limit, a discreet log.
+
+`install` is called by `project/asgi.py`, which the stock `daphne` command imports before it
+builds its server; the classes below then take the place of daphne 4.2's own. Guarded by
+`project/tests/live/test_protocol.py` (deadlines, 413, log) and `test_surgery.py` (SIGTERM).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from daphne import access, cli, http_protocol, server, ws_protocol
+from twisted.internet import defer, reactor
+
+from realtime.transports.daphne import GatewayProtocol
+
+BODY_SECONDS = 60
+REFUSED_UPLOAD_SECONDS = 5
+REQUESTS_AT_DRAIN_SECONDS = 3
+
+Hook = Callable[[], Awaitable[None]]
+
+
+def install(*, start: Hook, drain: Hook, body_bytes: int, header_seconds: float) -> None:
+    """Put our classes in the place of daphne's.
+
+    `start` runs once when the reactor does; `drain` at SIGTERM, after the ports are closed
+    and before the applications are cancelled. A request whose head takes longer than
+    `header_seconds` is cut; one whose body exceeds `body_bytes` gets 413 at once.
+    """
+    GatewayServer.start_hook = staticmethod(start)
+    GatewayServer.drain_hook = staticmethod(drain)
+    GatewayRequest.body_bytes = body_bytes
+    GatewayHTTPFactory.header_seconds = header_seconds
+    cli.CommandLineInterface.server_class = GatewayServer
+    cli.AccessLogGenerator = DiscreetAccessLog
+    server.HTTPFactory = GatewayHTTPFactory
+    http_protocol.WebRequest = GatewayRequest
+    ws_protocol.WebSocketFactory.protocol = GatewayProtocol
+
+
+class DiscreetAccessLog(access.AccessLogGenerator):
+    """daphne prints whole URIs; tokens and passwords travel in their queries."""
+
+    def __call__(self, protocol: str, action: str, details: dict[str, Any]) -> None:
+        details = {**details, "path": details["path"].partition("?")[0]}
+        super().__call__(protocol, action, details)
+
+
+class GatewayServer(server.Server):
+    """Starts and drains our background work with the reactor."""
+
+    start_hook: Hook
+    drain_hook: Hook
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # Each dialect has a size limit of its own, and a connection may live longer than a day.
+        kwargs.update(
+            websocket_timeout=-1, websocket_max_message_size=0, websocket_max_frame_size=0
+        )
+        super().__init__(*args, **kwargs)
+        self.ports: list[Any] = []
+
+    def run(self) -> None:
+        reactor.callWhenRunning(lambda: asyncio.ensure_future(self.start_hook()))
+        super().run()
+
+    def listen_success(self, port: Any) -> None:
+        self.ports.append(port)
+        super().listen_success(port)
+
+    def kill_all_applications(self) -> defer.Deferred:
+        """Called once at shutdown; the reactor waits for what this returns."""
+        return defer.Deferred.fromFuture(asyncio.ensure_future(self._drain()))
+
+    async def _drain(self) -> None:
+        for port in self.ports:
+            port.stopListening()
+        try:
+            await self.drain_hook()
+        finally:
+            await self._finish_applications()
+
+    async def _finish_applications(self) -> None:
+        running = [
+            application
+            for details in self.connections.values()
+            if (application := details.get("application_instance")) and not application.done()
+        ]
+        if running:
+            _, late = await asyncio.wait(running, timeout=REQUESTS_AT_DRAIN_SECONDS)
+            for application in late:
+                application.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+
+class Deadline:
+    """One absolute deadline per HTTP connection; Twisted's restarts with every byte."""
+
+    __slots__ = ("_call", "_channel")
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+        self._call: Any = None
+
+    def start(self, seconds: float) -> None:
+        self.stop()
+        self._call = reactor.callLater(seconds, self._cut)
+
+    def start_unless_running(self, seconds: float) -> None:
+        if self._call is None:
+            self.start(seconds)
+
+    def stop(self) -> None:
+        if self._call is not None and self._call.active():
+            self._call.cancel()
+        self._call = None
+
+    def _cut(self) -> None:
+        self._call = None
+        transport = getattr(self._channel, "transport", None)
+        if transport is not None:
+            transport.abortConnection()
+
+
+class GatewayHTTPFactory(http_protocol.HTTPFactory):
+    """Gives each connection its deadline, from the moment it is made."""
+
+    header_seconds: float = 15
+
+    def buildProtocol(self, addr: Any) -> Any:
+        protocol = super().buildProtocol(addr)
+        channel = protocol._channel  # Twisted 26.10 wraps it, to switch to HTTP/2 by ALPN
+        channel.header_seconds = self.header_seconds
+        channel.deadline = Deadline(channel)
+        channel.deadline.start(self.header_seconds)
+        return protocol
+
+
+class GatewayRequest(http_protocol.WebRequest):
+    """An HTTP request with a bound on its body and on the time it takes to arrive."""
+
+    body_bytes: int = 2 * 1024 * 1024
+    _body_received = 0
+    _is_refused = False
+
+    def __init__(self, channel: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(channel, *args, **kwargs)
+        # The first request is under the connection's own deadline already.
+        self._deadline: Deadline | None = getattr(channel, "deadline", None)
+        if self._deadline is not None:
+            self._deadline.start_unless_running(channel.header_seconds)
+
+    def gotLength(self, length: int | None) -> None:
+        """The head is complete; `length` is None for a body of unknown size."""
+        if self._deadline is not None:
+            self._deadline.start(BODY_SECONDS)
+        if length is not None and length > self.body_bytes:
+            super().gotLength(0)
+            self._refuse()
+        else:
+            super().gotLength(length)
+
+    def handleContentChunk(self, data: bytes) -> None:
+        self._body_received += len(data)
+        if self._is_refused:
+            return
+        if self._body_received > self.body_bytes:
+            self._refuse()
+        else:
+            super().handleContentChunk(data)
+
+    def process(self) -> Any:
+        if self._deadline is not None:
+            self._deadline.stop()
+        if self._is_refused:
+            self.channel.loseConnection()
+            return None
+        return super().process()
+
+    def connectionLost(self, reason: Any) -> None:
+        if self._deadline is not None:
+            self._deadline.stop()
+        super().connectionLost(reason)
+
+    def _refuse(self) -> None:
+        """Answer 413 now and throw away what comes: closing at once would lose the answer."""
+        self._is_refused = True
+        body = b'{"error":"the request body is larger than this server accepts"}'
+        self.channel.transport.write(
+            b"HTTP/1.1 413 Content Too Large\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(body), body)
+        )
+        if self._deadline is not None:
+            self._deadline.start(REFUSED_UPLOAD_SECONDS)

@@ -1,0 +1,94 @@
+"""A WebSocket on uvicorn: like `asgi.py`, but frames go to the connection itself.
+
+Reaches into uvicorn 0.54's `WebSocketsSansIOProtocol`; guarded by the live tests that run once
+under uvicorn.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from realtime.core.errors import Disconnect
+from realtime.core.frames import Frame
+from realtime.transports.asgi import AsgiTransport
+from realtime.transports.base import OUTBOUND_HIGH, Message
+
+
+class UvicornTransport(AsgiTransport):
+    """Writes ready-made frames to the asyncio transport below uvicorn's protocol."""
+
+    __slots__ = ("_protocol",)
+
+    def __init__(
+        self,
+        receive: Callable[[], Any],
+        send: Callable[[Message], Any],
+        protocol: Any,
+        frame_bytes: int,
+    ) -> None:
+        super().__init__(receive, send)
+        self._protocol = protocol
+        protocol.conn.max_message_size = frame_bytes
+        protocol.conn.max_fragment_size = frame_bytes
+
+    @classmethod
+    def recognise(
+        cls, receive: Callable[[], Any], send: Callable[[Message], Any], frame_bytes: int
+    ) -> "UvicornTransport | None":
+        """Under uvicorn 0.54 `send` is a bound method of the connection's protocol."""
+        protocol = getattr(send, "__self__", None)
+        if type(protocol).__name__ == "WebSocketsSansIOProtocol":
+            return cls(receive, send, protocol, frame_bytes)
+        return None
+
+    async def accept(self, subprotocol: str | None = None) -> None:
+        await super().accept(subprotocol)
+        protocol = self._protocol
+        protocol.transport.set_write_buffer_limits(high=OUTBOUND_HIGH)
+        resume_writing = protocol.resume_writing
+
+        def resume() -> None:
+            resume_writing()
+            if self.on_drained is not None:
+                self.on_drained()
+
+        protocol.resume_writing = resume
+
+    def write(self, frame: Frame) -> None:
+        protocol = self._protocol
+        if self._is_open and not protocol.close_sent and not protocol.disconnected:
+            protocol.transport.write(frame.wire)
+
+    def close_after_received(self, error: Disconnect) -> None:
+        self._protocol.queue.put_nowait({"type": "gateway.close", "error": error})
+
+    async def receive(self) -> str | bytes:
+        message = await self._receive()
+        if "error" in message:
+            raise message["error"]
+        return self._data_of(message)
+
+    def abort(self) -> None:
+        self._protocol.transport.abort()
+
+    @property
+    def is_blocked(self) -> bool:
+        return not self._protocol.writable.is_set()
+
+
+class WithoutQuery(logging.Filter):
+    """Cuts the query string from uvicorn's log lines: tokens and passwords travel in it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                argument.partition("?")[0] if isinstance(argument, str) else argument
+                for argument in record.args
+            )
+        return True
+
+
+def hide_queries() -> None:
+    """Make uvicorn's loggers forget query strings; harmless under another server."""
+    for name in ("uvicorn.access", "uvicorn.error"):
+        logging.getLogger(name).addFilter(WithoutQuery())
