@@ -1,0 +1,139 @@
+"""Who opens this socket: a JWT from the query, the Authorization header or a subprotocol.
+
+Puts into the scope: `principal` (None when refused, then `refusal` is the Disconnect to answer),
+`user` (the principal, or None) and `session_attributes` as document 000 names them. A
+session cookie is never a credential here.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qsl
+
+from django.db import Error as DatabaseProblem
+
+from accounts.access import principal_again, principal_for_token
+from accounts.tokens import BadToken
+from realtime.calls import call
+from realtime.core.errors import Disconnect, Forbidden, PolicyViolation, TryLater
+from realtime.core.events import AccessChanged
+from realtime.core.session import Principal
+from realtime.hub import Hub, Member
+
+logger = logging.getLogger("vitalwire.auth")
+
+SUBPROTOCOL_PREFIX = "access_token."
+QUERY_FIELDS_MAX = 32
+LOOK_AGAIN_SECONDS = 1.0
+
+App = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
+
+
+class TokenAuth:
+    """ASGI middleware in front of the dialects' consumers."""
+
+    def __init__(self, inner: App) -> None:
+        self._inner = inner
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        principal: Principal | None = None
+        try:
+            principal = await self._authenticate(scope)
+        except Disconnect as refusal:
+            scope["refusal"] = refusal
+        scope["principal"] = scope["user"] = principal
+        scope["session_attributes"] = _attributes_of(principal)
+        await self._inner(scope, receive, send)
+
+    async def _authenticate(self, scope: dict[str, Any]) -> Principal:
+        tokens = tokens_in(scope)
+        if not tokens:
+            raise PolicyViolation("a token is required")
+        if len(tokens) > 1:
+            raise PolicyViolation("more than one token was given")
+        try:
+            return await call(principal_for_token, tokens[0])
+        except BadToken as error:
+            raise PolicyViolation(error.public_text) from None
+        except DatabaseProblem as problem:
+            logger.warning("a token cannot be checked: %s", type(problem).__name__)
+            raise TryLater("accounts cannot be checked now: try again later") from None
+
+
+def tokens_in(scope: dict[str, Any]) -> list[str]:
+    """Return every token of the handshake, an empty one included."""
+    query = scope.get("query_string", b"").decode("utf-8", "replace")
+    try:
+        fields = parse_qsl(query, keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX)
+    except ValueError:
+        fields = []
+    tokens = [value for name, value in fields if name == "token"]
+    for name, value in scope.get("headers", ()):
+        scheme, _, credential = value.decode("latin-1").partition(" ")
+        if name == b"authorization" and scheme.lower() == "bearer":
+            tokens.append(credential.strip())
+    tokens += [
+        offer.removeprefix(SUBPROTOCOL_PREFIX)
+        for offer in scope.get("subprotocols", ())
+        if offer.startswith(SUBPROTOCOL_PREFIX)
+    ]
+    return tokens
+
+
+def _attributes_of(principal: Principal | None) -> dict[str, str]:
+    """Source: seed 000, "Store Attributes"."""
+    if principal is None:
+        return {}
+    return {
+        "SURGEON_ID": str(principal.user_id),
+        "USERNAME": principal.username,
+        "ROLE": principal.role,
+    }
+
+
+class AccessWatch:
+    """Looks again at open connections when an account, a role or a token changed."""
+
+    def __init__(self, hub: Hub, *, on_narrowed: Callable[[Member, list[str]], None]) -> None:
+        self._hub = hub
+        self._on_narrowed = on_narrowed
+
+    async def on_access_changed(self, event: AccessChanged) -> None:
+        """Re-authorise everyone it concerns; end those who may not stay."""
+        members = [m for m in self._hub if self._concerns(event, m.session.principal)]
+        await asyncio.gather(*map(self._look_again, members))
+
+    @staticmethod
+    def _concerns(event: AccessChanged, principal: Principal) -> bool:
+        return (
+            event.user_id == principal.user_id
+            or event.token_id == principal.token_id
+            or event.role == principal.role
+        )
+
+    async def _look_again(self, member: Member) -> None:
+        session = member.session
+        try:
+            session.principal = await self._principal_again(session.principal)
+            if not session.principal.may_open(session.endpoint):
+                raise Forbidden(f"role {session.principal.role} may not open this endpoint")
+        except (BadToken, Forbidden) as error:
+            text = error.public_text if isinstance(error, BadToken) else str(error)
+            logger.info(
+                "access ended: user=%s endpoint=%s", session.principal.username, session.endpoint
+            )
+            member.end(PolicyViolation(text))
+            return
+        ended = self._hub.reauthorise(member)
+        if ended:
+            self._on_narrowed(member, ended)
+
+    @staticmethod
+    async def _principal_again(principal: Principal) -> Principal:
+        """Wait out a database that is away: who was shut out must not stay for that."""
+        while True:
+            try:
+                return await call(principal_again, principal)
+            except DatabaseProblem:
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)

@@ -1,0 +1,163 @@
+"""Between processes, on the Channels group layer: wake-up calls that may be lost.
+
+A process joins groups, a socket never does. Nothing that matters lives only here: durable
+events are in the journal, and a lost message costs the reader one poll. Only the broker's
+own task talks to the layer, each call under a time limit, because a hung Redis would
+otherwise block everyone.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from channels.layers import get_channel_layer
+from redis.exceptions import RedisError
+
+from realtime.core.events import Event, decode, encode
+from realtime.core.topics import root_of
+from realtime.journal import Numbered
+
+logger = logging.getLogger("vitalwire.broker")
+
+LAYER_SECONDS = 1.0
+BEACON_SECONDS = 1.0
+DEAF_AFTER_SECONDS = 2.5
+GATHER_SECONDS = 0.005
+LAYER_PROBLEMS = (OSError, TimeoutError, RedisError)
+OUTBOX_MAX = 1_024
+MESSAGE_BYTES_MAX = 256 * 1024
+JOURNAL_GROUP = "vitalwire.journal"
+LIVE_ROOTS = ("surgeries",)
+
+
+def groups_for(topic: str) -> str:
+    """Return the group that carries live events of `topic`: one for each root."""
+    return f"vitalwire.live.{root_of(topic)}"
+
+
+class Broker:
+    """This process's ear and voice on the layer. Belongs to the event loop's thread."""
+
+    def __init__(
+        self,
+        node_id: str,
+        *,
+        on_journal: Callable[[list[Numbered]], None],
+        on_nudge: Callable[[], None],
+        on_live: Callable[[Event], None],
+    ) -> None:
+        self._node_id = node_id
+        self._on_journal = on_journal
+        self._on_nudge = on_nudge
+        self._on_live = on_live
+        # Bounded: when the layer is away, the oldest wake-up calls are worth the least.
+        self._outbox: deque[tuple[str, dict[str, Any]]] = deque(maxlen=OUTBOX_MAX)
+        self._live: dict[str, list[bytes]] = {}
+        self._has_work = asyncio.Event()
+        self._heard_at = time.monotonic()
+        self._told_deaf = False
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether our own beacon has not come back for `DEAF_AFTER_SECONDS`."""
+        return time.monotonic() - self._heard_at > DEAF_AFTER_SECONDS
+
+    def publish_journal(self, entries: list[Numbered]) -> None:
+        """Tell the other processes of numbered events; large ones by position alone."""
+        message: dict[str, Any] = {"type": "journal", "node": self._node_id}
+        if sum(len(entry.payload) for entry in entries) <= MESSAGE_BYTES_MAX:
+            message["entries"] = [[entry.n, entry.topic, entry.payload] for entry in entries]
+        self._outbox.append((JOURNAL_GROUP, message))
+        self._has_work.set()
+
+    def publish_live(self, event: Event) -> None:
+        """Send a live event to the other processes, gathered for a few milliseconds."""
+        batch = self._live.setdefault(groups_for(event.topic), [])
+        if len(batch) < OUTBOX_MAX:
+            batch.append(encode(event))
+        self._has_work.set()
+
+    async def run(self) -> None:
+        """Speak and listen until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listen())
+            tasks.create_task(self._speak())
+            tasks.create_task(self._send_beacons())
+
+    async def _listen(self) -> None:
+        while True:
+            layer = get_channel_layer()
+            try:
+                channel = await self._join(layer)
+                while True:
+                    self._hear(await layer.receive(channel))
+            except LAYER_PROBLEMS as problem:
+                self._tell_deaf(problem)
+                await asyncio.sleep(LAYER_SECONDS)
+
+    async def _join(self, layer: Any) -> str:
+        async with asyncio.timeout(LAYER_SECONDS):
+            channel: str = await layer.new_channel()
+            for group in (JOURNAL_GROUP, *map(groups_for, LIVE_ROOTS)):
+                await layer.group_add(group, channel)
+        return channel
+
+    async def _speak(self) -> None:
+        while True:
+            await self._has_work.wait()
+            await asyncio.sleep(GATHER_SECONDS)
+            self._has_work.clear()
+            live, self._live = self._live, {}
+            for group, events in live.items():
+                message = {"type": "live", "node": self._node_id, "events": events}
+                self._outbox.append((group, message))
+            while self._outbox:
+                await self._send(*self._outbox.popleft())
+
+    async def _send_beacons(self) -> None:
+        while True:
+            self._outbox.append((JOURNAL_GROUP, {"type": "beacon", "node": self._node_id}))
+            self._has_work.set()
+            await asyncio.sleep(BEACON_SECONDS)
+
+    async def _send(self, group: str, message: dict[str, Any]) -> None:
+        try:
+            layer = get_channel_layer()
+            async with asyncio.timeout(LAYER_SECONDS):
+                await layer.group_send(group, message)
+        except LAYER_PROBLEMS as problem:
+            self._tell_deaf(problem)
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        if message["node"] == self._node_id:
+            if message["type"] == "beacon":
+                self._heard_at = time.monotonic()
+                self._told_deaf = False
+        elif message["type"] == "journal":
+            if "entries" in message:
+                self._on_journal([Numbered(n, t, p) for n, t, p in message["entries"]])
+            else:
+                self._on_nudge()
+        elif message["type"] == "live":
+            self._hear_live(message["events"])
+
+    def _hear_live(self, payloads: list[bytes]) -> None:
+        for payload in payloads:
+            try:
+                event = decode(payload)
+            except msgspec.DecodeError:
+                continue  # A newer build has a kind of live value that ours has no words for.
+            self._on_live(event)
+
+    def _tell_deaf(self, problem: Exception) -> None:
+        if not self._told_deaf:
+            self._told_deaf = True
+            logger.warning(
+                "the channel layer does not answer (%s): events from other processes come "
+                "by polling, live values from them are missed",
+                type(problem).__name__,
+            )

@@ -1,0 +1,71 @@
+"""From a coroutine to the database and back, on a thread pool of our own.
+
+asgiref's single thread would let one slow query freeze every socket. A service called
+through here must not wait for another thread while it holds a transaction.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from django.conf import settings
+from django.db import connections
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_lock = threading.Lock()
+_pool: ThreadPoolExecutor | None = None
+
+
+async def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run `function` in a pool thread and return its result, or raise what it raised.
+
+    Cancelling the caller does not stop the function: what it commits stays committed.
+    """
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_ensure_pool(), lambda: _run(function, args, kwargs))
+
+
+def stop_calls() -> None:
+    """Wait for the calls that run, close the threads' connections; a new call starts anew."""
+    global _pool
+    with _lock:
+        pool, _pool = _pool, None
+    if pool is not None:
+        # A connection can only be closed in its own thread: the barrier makes each take one turn.
+        everyone = threading.Barrier(settings.CALL_THREADS)
+        for _ in range(settings.CALL_THREADS):
+            pool.submit(_close_connections, everyone)
+        pool.shutdown(wait=True)
+
+
+def _ensure_pool() -> ThreadPoolExecutor:
+    global _pool
+    with _lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(settings.CALL_THREADS, thread_name_prefix="call")
+        return _pool
+
+
+def _close_connections(everyone: threading.Barrier) -> None:
+    everyone.wait()
+    connections.close_all()
+
+
+def _run(function: Callable[..., T], args: tuple, kwargs: dict) -> T:
+    try:
+        return function(*args, **kwargs)
+    finally:
+        give_back_connections()
+
+
+def give_back_connections() -> None:
+    """Return this thread's PostgreSQL connection to the pool; keep an SQLite file open."""
+    for connection in connections.all(initialized_only=True):
+        if connection.in_atomic_block:
+            continue
+        if connection.vendor != "sqlite" or connection.errors_occurred:
+            connection.close()

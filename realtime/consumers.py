@@ -1,0 +1,168 @@
+"""The life cycle all sockets share: handshake, authentication, frames, expiry, the funnel.
+
+A plain ASGI application rather than Channels' consumer class: that one opens a layer channel
+for every socket and pays a task and a thread hop for every frame.
+"""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from realtime.core.errors import Disconnect, PolicyViolation, ServerFault, TryLater
+from realtime.core.limits import DialectLimits
+from realtime.core.session import Principal, Session
+from realtime.hub import Dialect, Hub, Member
+from realtime.transports import Closed, Transport, transport_for
+
+logger = logging.getLogger("vitalwire.consumers")
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class SocketConsumer:
+    """One connection of one dialect; subclasses fill in the order of talk.
+
+    The scope carries `principal` (or None and a `refusal` to raise), put there by
+    `realtime.auth`, and `accepted_subprotocol`, put there by `realtime.negotiation`.
+    """
+
+    dialect: ClassVar[Dialect]
+    endpoint: ClassVar[str]
+
+    def __init__(self, hub: Hub, limits: DialectLimits) -> None:
+        self.hub = hub
+        self.limits = limits
+        self.transport: Transport
+        self.member: Member
+        self._expiry: asyncio.TimerHandle | None = None
+
+    # --- What a dialect fills in -------------------------------------------------------
+
+    def check(self, principal: Principal) -> None:
+        """Raise PolicyViolation when this principal may not open this endpoint."""
+        if not principal.may_open(self.endpoint):
+            raise PolicyViolation(f"role {principal.role} may not open this endpoint")
+
+    async def on_open(self) -> None:
+        """The peer is known and in the hub."""
+
+    async def on_text(self, text: str) -> None:
+        """A text message came; they are handled one after another."""
+
+    async def on_binary(self, data: bytes) -> None:
+        """A binary message came."""
+
+    async def on_close(self) -> None:
+        """The conversation is over, whoever ended it. Must not raise Disconnect."""
+
+    async def on_refused(self, refusal: Disconnect) -> None:
+        """Say so in the dialect's words before the close frame, where it has words for it."""
+
+    # --- The life cycle ----------------------------------------------------------------
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        self.transport = transport_for(receive, send, frame_bytes=self.limits.frame_bytes)
+        try:
+            await receive()  # websocket.connect
+            # Refusals are told by a close code, which needs an accepted connection.
+            await self.transport.accept(scope.get("accepted_subprotocol"))
+            await self._converse(scope)
+        except Closed:
+            return
+        except Disconnect as refusal:
+            self.transport.close(refusal.code, refusal.reason)
+            await self._await_departure()
+
+    async def _converse(self, scope: dict[str, Any]) -> None:
+        try:
+            principal = self._admit(scope)
+        except Disconnect as refusal:
+            await self.on_refused(refusal)
+            raise
+        self.member = Member(self._new_session(scope, principal), self.transport, self.dialect)
+        self.hub.join(self.member)
+        try:
+            self.watch_expiry()
+            await self._talk()
+        finally:
+            self._stop_expiry()
+            self.hub.leave(self.member)
+
+    def _admit(self, scope: dict[str, Any]) -> Principal:
+        principal: Principal | None = scope["principal"]
+        if principal is None:
+            raise scope["refusal"]
+        self.check(principal)
+        most = self.limits.connections_total
+        if most and self.hub.count_of(self.dialect.name) >= most:
+            raise TryLater(f"this server has reached its {most} connections")
+        most = self.limits.connections_per_user
+        if most and len(self.hub.of_user(principal.user_id)) >= most:
+            raise TryLater(f"you have reached your {most} connections")
+        return principal
+
+    async def _talk(self) -> None:
+        """Open, read until somebody ends it, close. The one funnel for what goes wrong."""
+        try:
+            try:
+                await self.on_open()
+                await self._read()
+            finally:
+                await self.on_close()
+        except (Closed, Disconnect, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            logger.exception("a fault of ours on %s", self.endpoint)
+            raise ServerFault("internal error") from error
+
+    async def _read(self) -> None:
+        receive, session = self.transport.receive, self.member.session
+        while True:
+            data = await receive()
+            session.messages_in += 1
+            if type(data) is str:
+                await self.on_text(data)
+            else:
+                await self.on_binary(data)
+
+    async def _await_departure(self) -> None:
+        """Ignore what still comes until the peer has answered our close frame and left."""
+        while True:
+            try:
+                await self.transport.receive()
+            except Closed:
+                return
+            except Disconnect:
+                continue
+
+    def _new_session(self, scope: dict[str, Any], principal: Principal) -> Session:
+        client = scope.get("client")
+        return Session(
+            id=uuid.uuid4().hex,
+            principal=principal,
+            endpoint=self.endpoint,
+            address=client[0] if client else "",
+            opened_at=datetime.now(UTC),
+        )
+
+    # --- Expiry ------------------------------------------------------------------------
+
+    def watch_expiry(self) -> None:
+        """End the conversation when its token does; called again after a renewal."""
+        self._stop_expiry()
+        left = (self.member.session.principal.expires_at - datetime.now(UTC)).total_seconds()
+        loop = asyncio.get_running_loop()
+        self._expiry = loop.call_later(max(left, 0), self.on_expired)
+
+    def on_expired(self) -> None:
+        """The token ran out on an open connection."""
+        self.member.end(PolicyViolation("token expired"))
+
+    def _stop_expiry(self) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None

@@ -1,0 +1,60 @@
+"""Which path speaks which dialect."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from channels.routing import URLRouter
+from django.conf import settings
+from django.urls import re_path
+
+from realtime.auth import TokenAuth
+from realtime.core.limits import AddressBudget
+from realtime.dialects.pubsub.consumer import PubsubConsumer
+from realtime.dialects.surgery.consumer import AiConsumer, SimulationConsumer
+from realtime.negotiation import Gate, deny
+from realtime.runtime import Runtime
+
+App = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
+
+
+def websocket_application(runtime: Runtime) -> App:
+    """Return everything that answers a WebSocket handshake."""
+    limits = settings.DIALECT_LIMITS
+
+    def simulation() -> SimulationConsumer:
+        return SimulationConsumer(
+            runtime.hub,
+            limits["surgery"],
+            node_id=runtime.node_id,
+            writer=runtime.writer,
+            recordings=runtime.recordings,
+            publish_live=runtime.publish_live,
+        )
+
+    router = URLRouter(
+        [
+            re_path(r"^ws/simulation/?$", _each(simulation)),
+            re_path(r"^ws/ai/?$", _each(lambda: AiConsumer(runtime.hub, limits["surgery"]))),
+            re_path(r"^ws/pubsub/?$", _each(lambda: PubsubConsumer(runtime.hub, limits["pubsub"]))),
+            # Channels' router raises for a path it does not know, which would be a 500.
+            re_path(r"", deny),
+        ]
+    )
+    return Gate(
+        router,
+        origins=[origin.lower() for origin in settings.ALLOWED_ORIGINS],
+        budget=AddressBudget(
+            connections=settings.CONNECTIONS_PER_ADDRESS,
+            handshakes_per_minute=settings.HANDSHAKES_PER_ADDRESS_PER_MINUTE,
+        ),
+        is_draining=lambda: runtime.is_draining,
+    )
+
+
+def _each(make: Callable[[], App]) -> App:
+    """Return an application that makes a consumer of its own for each connection."""
+
+    async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await TokenAuth(make())(scope, receive, send)
+
+    return application

@@ -1,0 +1,233 @@
+"""The background work of this process: wired together, started once, drained once."""
+
+import asyncio
+import contextlib
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import Error as DatabaseProblem
+
+from devices.services import surgeries
+from devices.writer import Writer
+from realtime import journal, nodes
+from realtime.auth import AccessWatch
+from realtime.broker import Broker
+from realtime.calls import call, stop_calls
+from realtime.core.apart import stop_apart
+from realtime.core.errors import Restarting
+from realtime.core.events import AccessChanged, Event, RecordingClaimed
+from realtime.dialects.pubsub import consumer as pubsub
+from realtime.dialects.surgery.consumer import Recordings
+from realtime.hub import Hub
+from realtime.journal import Numbered
+from realtime.tail import Tail
+
+logger = logging.getLogger("vitalwire.runtime")
+
+# A computing thread keeps the event loop waiting for one interval; the default is 5 ms.
+SWITCH_INTERVAL_SECONDS = 0.0001
+SWEEP_SECONDS = 5.0
+LOOK_FOR_STALLED_SECONDS = 1.0
+PRUNE_SECONDS = 3600.0
+DATABASE_RETRY_SECONDS = 1.0
+RESTART_WORK_SECONDS = 1.0
+SWEEP_LEASE = "sweep"
+DRAIN_SECONDS = 8.0
+CANCEL_SECONDS = 2.0
+CLOSED_AT_ONCE = 100
+
+
+class Runtime:
+    """Everything of one serving process that outlives a connection.
+
+    Built before the event loop runs; `start` and `drain` may be called more than once.
+    """
+
+    def __init__(self) -> None:
+        self.node_id = nodes.new_node_id()
+        self.hub = Hub()
+        self.writer = Writer()
+        self.recordings = Recordings()
+        self.is_draining = False
+        self.is_started = False
+        self.broker: Broker
+        self.tail: Tail
+        self._access = AccessWatch(self.hub, on_narrowed=self._tell_narrowed)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._stop_listening: Callable[[], None] | None = None
+        self._starting: asyncio.Task[None] | None = None
+
+    # --- Starting and ending -----------------------------------------------------------
+
+    async def start(self) -> None:
+        """Start once; whoever calls while it starts waits for it."""
+        if self._starting is None:
+            self._starting = asyncio.ensure_future(self._start())
+        await asyncio.shield(self._starting)
+
+    async def _start(self) -> None:
+        sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
+        loop = asyncio.get_running_loop()
+        self.broker = Broker(
+            self.node_id,
+            on_journal=lambda entries: self.tail.hint(entries),
+            on_nudge=lambda: self.tail.nudge(),
+            on_live=self.hub.deliver,
+        )
+        self.tail = Tail(
+            self._deliver, on_stand=self.hub.stand_at, is_deaf=lambda: self.broker.is_deaf
+        )
+        self.hub.history = self.tail.read_after
+        self.hub.spawn = self.spawn
+        self.writer.start()
+        await self._find_database()
+        self._stop_listening = journal.on_numbered(
+            lambda entries: loop.call_soon_threadsafe(self._on_numbered, entries)
+        )
+        self.spawn(self._keep(self.tail.run))
+        self.spawn(self._keep(self.broker.run))
+        self.spawn(self._every(nodes.HEARTBEAT_SECONDS, self._beat))
+        self.spawn(self._every(SWEEP_SECONDS, self._sweep))
+        self.spawn(self._every(PRUNE_SECONDS, self._prune))
+        self.spawn(self._every(LOOK_FOR_STALLED_SECONDS, self._look_after))
+        self.is_started = True
+        logger.info("serving as %s from position %s", self.node_id, self.tail.position)
+
+    async def _find_database(self) -> None:
+        """Take our place in the journal and among the processes; wait if it cannot be read."""
+        while True:
+            try:
+                await self.tail.start()
+                return await self._beat()
+            except DatabaseProblem as problem:
+                logger.warning("waiting for the database: %s", type(problem).__name__)
+                await asyncio.sleep(DATABASE_RETRY_SECONDS)
+
+    async def drain(self) -> None:
+        """Let everyone go with 1012, store what they sent, stop. Nothing new is let in."""
+        if self.is_draining or self._starting is None:
+            return
+        self.is_draining = True
+        if self.is_started:
+            await self._dismiss_everyone()
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Stop all background work and give every connection back."""
+        if self._stop_listening is not None:
+            self._stop_listening()
+            self._stop_listening = None
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CANCEL_SECONDS)
+        await asyncio.to_thread(self.writer.stop)
+        with contextlib.suppress(DatabaseProblem):
+            await call(nodes.bury, self.node_id)
+        await asyncio.to_thread(stop_calls)
+        stop_apart()
+        self.is_started = False
+        self._starting = None
+        logger.info("stopped")
+
+    def spawn(self, work: Coroutine[Any, Any, None] | Awaitable[None]) -> asyncio.Task[None]:
+        """Run `work` until it ends or this process does; a failure is logged, not lost."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_ended)
+        return task
+
+    def _task_ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("background work failed", exc_info=task.exception())
+
+    async def _dismiss_everyone(self) -> None:
+        restarting = Restarting("the server restarts: connect again")
+        for position, member in enumerate(self.hub, start=1):
+            member.end(restarting)
+            if position % CLOSED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self.hub.wait_until_empty()
+
+    @property
+    def is_layer_deaf(self) -> bool:
+        """Whether events of other processes come by polling only; for any thread."""
+        return self.is_started and self.broker.is_deaf
+
+    # --- Events ------------------------------------------------------------------------
+
+    def publish_live(self, event: Event) -> None:
+        """Deliver a live event here and in the other processes."""
+        self.hub.deliver(event)
+        self.broker.publish_live(event)
+
+    def _on_numbered(self, entries: list[Numbered]) -> None:
+        self.tail.hint(entries)
+        self.broker.publish_journal(entries)
+
+    def _deliver(self, event: Event, n: int) -> None:
+        if isinstance(event, RecordingClaimed):
+            self.recordings.on_claimed(event)
+        elif isinstance(event, AccessChanged):
+            self.spawn(self._access.on_access_changed(event))
+        self.hub.deliver(event, n)
+
+    def _tell_narrowed(self, member: Any, ended: list[str]) -> None:
+        if member.dialect is pubsub.DIALECT:
+            pubsub.on_narrowed(member, ended)
+
+    # --- Chores ------------------------------------------------------------------------
+
+    async def _keep(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Run what must never end; a fault in it is logged and it starts again."""
+        while True:
+            try:
+                await work()
+            except Exception:
+                logger.exception("%s ended and starts again", work.__qualname__)
+            await asyncio.sleep(RESTART_WORK_SECONDS)
+
+    async def _every(self, seconds: float, chore: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await chore()
+            except DatabaseProblem as problem:
+                logger.warning("%s is put off: %s", chore.__name__, type(problem).__name__)
+
+    async def _beat(self) -> None:
+        await call(nodes.beat, self.node_id, self.hub.counts(), now=datetime.now(UTC))
+
+    async def _sweep(self) -> None:
+        """One process of many ends the operations whose surgeon stayed away."""
+        await call(_sweep, self.node_id)
+
+    async def _prune(self) -> None:
+        before = datetime.now(UTC) - timedelta(days=settings.JOURNAL_DAYS)
+        await call(journal.prune, before)
+
+    async def _look_after(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self.hub.look_after(now=now, stalled_after=settings.STALLED_SECONDS)
+
+
+def _sweep(node_id: str) -> None:
+    now = datetime.now(UTC)
+    if not nodes.hold_lease(SWEEP_LEASE, node_id, seconds=SWEEP_SECONDS * 3, now=now):
+        return
+    nodes.bury_dead(now=now)
+    surgeries.interrupt_lost_surgeries(
+        living_nodes=nodes.living(now=now),
+        grace=timedelta(seconds=settings.SURGERY_GRACE_SECONDS),
+        now=now,
+    )
+
+
+runtime = Runtime()
