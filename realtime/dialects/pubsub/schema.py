@@ -1,0 +1,171 @@
+"""The pubsub dialect's messages. Source: seed 003; imports `realtime.core` only.
+
+All times of this dialect are milliseconds since 1970.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from realtime.core.errors import Invalid
+from realtime.core.events import (
+    Event,
+    SurgeryAnalysed,
+    SurgeryCompleted,
+    SurgeryInterrupted,
+    SurgeryMoved,
+    SurgeryStarted,
+)
+
+PROTOCOL_VERSION = "1.0"
+FEATURES = ("patterns",)
+TOPICS_AT_ONCE = 128
+
+T = TypeVar("T")
+MessageId = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+
+
+class Incoming(msgspec.Struct, frozen=True):
+    """The envelope; `data` is read once the type is known."""
+
+    type: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    data: msgspec.Raw = msgspec.Raw(b"{}")
+    id: MessageId | None = None
+
+
+class Ping(msgspec.Struct, frozen=True):
+    """Asks for a Pong that repeats `timestamp`."""
+
+    timestamp: int | float | None = None
+
+
+class Topics(msgspec.Struct, frozen=True):
+    """What to hear, or to hear no longer: exact topics and patterns."""
+
+    topics: Annotated[list[str], msgspec.Meta(min_length=1, max_length=TOPICS_AT_ONCE)]
+
+
+_decode = msgspec.json.Decoder(Incoming).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def parse(text: str) -> Incoming:
+    """Return the envelope. Raises Invalid with a text that names the field."""
+    return _read(_decode, text)
+
+
+def parse_data(raw: msgspec.Raw, shape: type[T]) -> T:
+    """Return the payload in the shape its type asks for. Raises Invalid."""
+    return _read(msgspec.json.Decoder(shape).decode, raw)
+
+
+def _read(decode: Any, source: Any) -> Any:
+    try:
+        return decode(source)
+    except msgspec.ValidationError as error:
+        raise Invalid(str(error), field=str(error).partition("`")[2].rstrip("`")) from None
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+        raise Invalid("the message is not JSON") from None
+
+
+def status(name: str, details: dict[str, Any]) -> bytes:
+    return _message("Status", {"status": name, "details": details})
+
+
+def connected(connection_id: str, now: datetime) -> bytes:
+    details = {
+        "connection_id": connection_id,
+        "server_time": milliseconds(now),
+        "protocol_version": PROTOCOL_VERSION,
+        "features": FEATURES,
+    }
+    return status("connected", details)
+
+
+def pong(timestamp: int | float | None, now: datetime) -> bytes:
+    return _message("Pong", {"timestamp": milliseconds(now) if timestamp is None else timestamp})
+
+
+def ack(message_id: str, name: str) -> bytes:
+    return _message("Ack", {"message_id": message_id, "status": name})
+
+
+def error(code: int, message: str, details: dict[str, Any] | None = None) -> bytes:
+    return _message("Error", {"code": code, "message": message, "details": details or {}})
+
+
+def auth_status(name: str, expires_at: datetime) -> bytes:
+    return _message(
+        "AuthStatus",
+        {"status": name, "expires_at": milliseconds(expires_at), "refresh_required": True},
+    )
+
+
+def milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
+
+
+def _message(kind: str, data: dict[str, Any]) -> bytes:
+    return _encode({"type": kind, "data": data})
+
+
+class PubsubDialect:
+    """Every domain event is a `Broadcast` on its topic."""
+
+    name = "pubsub"
+
+    def render(self, event: Event, position: str | None) -> bytes | None:
+        payload = payload_of(event)
+        if payload is None:
+            return None
+        metadata: dict[str, Any] = {"sent_at": milliseconds(event.at), "message_id": event.id}
+        if position is not None:
+            metadata["position"] = position
+        return _message(
+            "Broadcast", {"topic": event.topic, "payload": payload, "metadata": metadata}
+        )
+
+    def render_gap(self, skipped: int) -> bytes | None:
+        return _message("Gap", {"skipped": skipped})
+
+
+def payload_of(event: Event) -> dict[str, Any] | None:
+    """Return what this dialect says of an event; None for what its clients never hear of."""
+    match event:
+        case SurgeryStarted():
+            return _surgery(
+                "SURGERY_STARTED", event, startTime=event.started_at, resumed=event.resumed
+            )
+        case SurgeryMoved():
+            return {
+                "event": "SURGERY_MOVED",
+                "surgeryId": event.surgery_id,
+                "offset": event.offset,
+                "movements": event.movements,
+            }
+        case SurgeryInterrupted():
+            return _surgery("SURGERY_INTERRUPTED", event, movements=event.movements)
+        case SurgeryCompleted():
+            return _surgery(
+                "NEW_SURGERY",
+                event,
+                endTime=event.ended_at,
+                durationInSeconds=event.duration_seconds,
+                movements=event.movements,
+            )
+        case SurgeryAnalysed():
+            return _surgery("SURGERY_ANALYSED", event, score=event.score, feedback=event.feedback)
+    return None
+
+
+def _surgery(name: str, event: Any, **more: Any) -> dict[str, Any]:
+    surgery_id: UUID = event.surgery_id
+    return {
+        "event": name,
+        "surgeryId": surgery_id,
+        "surgeonId": event.surgeon_id,
+        "surgeon": event.surgeon,
+        **more,
+    }

@@ -1,0 +1,319 @@
+"""The surgery dialect's order of talk: a surgeon streams, an AI listens. Source: seed 000."""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qs
+from uuid import UUID
+
+import msgspec
+
+from devices.access import unanalysed_among
+from devices.services import surgeries
+from devices.services.surgeries import Claim, Recording
+from devices.trajectory import Chunk
+from devices.writer import Writer
+from realtime import journal
+from realtime.calls import call
+from realtime.consumers import SocketConsumer
+from realtime.core.errors import (
+    BadData,
+    Conflict,
+    Failure,
+    Forbidden,
+    NotFound,
+    PolicyViolation,
+    TryLater,
+    Unavailable,
+)
+from realtime.core.events import Event, RecordingClaimed, SurgeryCompleted, SurgeryMoved
+from realtime.core.frames import Frame
+from realtime.core.limits import DialectLimits
+from realtime.core.movement import FINISH, Movement
+from realtime.core.session import Principal
+from realtime.dialects.surgery.recorder import Recorder
+from realtime.dialects.surgery.schema import (
+    CONNECTED,
+    SurgeryDialect,
+    new_surgery,
+    parse,
+    saved,
+)
+from realtime.hub import Hub
+
+DIALECT = SurgeryDialect()
+COMPLETED_TOPIC = "surgeries.completed"
+BACKLOG = timedelta(days=1)
+BACKLOG_AT_ONCE = 500
+LET_GO_SECONDS = 1.0
+LOOK_AGAIN_SECONDS = 0.02
+
+PublishLive = Callable[[Event], None]
+
+
+class Recordings:
+    """Which socket of this process records which operation."""
+
+    def __init__(self) -> None:
+        self._holders: dict[UUID, SimulationConsumer] = {}
+
+    def hold(self, surgery_id: UUID, consumer: "SimulationConsumer") -> None:
+        self._holders[surgery_id] = consumer
+
+    def let_go(self, surgery_id: UUID, consumer: "SimulationConsumer") -> None:
+        if self._holders.get(surgery_id) is consumer:
+            del self._holders[surgery_id]
+
+    def on_claimed(self, event: RecordingClaimed) -> None:
+        """Another socket, of whatever process, wants this operation."""
+        consumer = self._holders.get(event.surgery_id)
+        if consumer is not None and consumer.recording_number < event.recording:
+            consumer.give_way()
+
+
+class SimulationConsumer(SocketConsumer):
+    """`/ws/simulation`: frames in, one answer for each FINISH out."""
+
+    dialect = DIALECT
+    endpoint = "simulation"
+
+    def __init__(
+        self,
+        hub: Hub,
+        limits: DialectLimits,
+        *,
+        node_id: str,
+        writer: Writer,
+        recordings: Recordings,
+        publish_live: PublishLive,
+    ) -> None:
+        super().__init__(hub, limits)
+        self._node_id = node_id
+        self._writer = writer
+        self._recordings = recordings
+        self._publish_live = publish_live
+        self._chosen: UUID | None = None
+        self._recorder: Recorder | None = None
+        # The FINISH that was answered last, for the client that never saw the answer.
+        self._finished: tuple[Movement, UUID] | None = None
+        # Set while the socket may only repeat the FINISH of a completed operation.
+        self._is_only_repeating = False
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        self._chosen_raw = query.get("surgery", [None])[-1]
+        await super().__call__(scope, receive, send)
+
+    @property
+    def recording_number(self) -> int:
+        return self._recorder.recording.recording if self._recorder else 0
+
+    # --- Opening -----------------------------------------------------------------------
+
+    async def on_open(self) -> None:
+        if self._chosen_raw is None:
+            return
+        try:
+            self._chosen = UUID(self._chosen_raw)
+        except ValueError:
+            raise BadData("surgery must be a UUID") from None
+        await self._resume(self._chosen)
+
+    async def _resume(self, surgery_id: UUID) -> None:
+        try:
+            claim = await call(
+                surgeries.claim_surgery,
+                surgery_id=surgery_id,
+                surgeon_id=self._surgeon.user_id,
+                now=_now(),
+            )
+        except Forbidden:
+            raise PolicyViolation("this operation is another surgeon's") from None
+        except NotFound:
+            return  # The first frame creates it under the id the client chose.
+        if claim.completed:
+            self._finished = (claim.last, surgery_id)
+            self._is_only_repeating = True
+        else:
+            self._record(await self._take(surgery_id, claim))
+
+    async def _take(self, surgery_id: UUID, claim: Claim) -> Recording:
+        """Wait for whoever records it to let go; a dead one is not waited for long."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + LET_GO_SECONDS
+        while True:
+            try:
+                recording = await call(
+                    surgeries.take_surgery,
+                    surgery_id=surgery_id,
+                    claim=claim.claim,
+                    node=self._node_id,
+                    force=loop.time() >= deadline,
+                    now=_now(),
+                )
+            except Conflict:
+                raise PolicyViolation("another connection took this operation over") from None
+            if recording is not None:
+                return recording
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+    def give_way(self) -> None:
+        """Let the other socket have it, with everything that arrived here until now."""
+        self.member.end(PolicyViolation("another connection took this operation over"))
+
+    # --- Frames ------------------------------------------------------------------------
+
+    async def on_text(self, text: str) -> None:
+        movement = parse(text)
+        if self._recorder is None:
+            if await self._answers_repeat(movement):
+                return
+            await self._start()
+        recorder = self._recorder
+        recorder.add(movement)
+        if movement.event == FINISH:
+            await self._finish(recorder, movement)
+        elif recorder.is_behind:
+            with _database_refusals():
+                await recorder.catch_up()
+
+    async def on_binary(self, data: bytes) -> None:
+        raise BadData("bad frame: text frames only")
+
+    async def _answers_repeat(self, movement: Movement) -> bool:
+        """Answer a FINISH that was answered already; nothing new happens."""
+        if self._finished is not None:
+            finish, surgery_id = self._finished
+            if movement == finish:
+                self.member.send(Frame(saved(surgery_id)))
+                return True
+        if self._is_only_repeating:
+            raise PolicyViolation("this operation is complete; only its FINISH may be repeated")
+        return False
+
+    async def _start(self) -> None:
+        surgery_id, self._chosen = self._chosen or uuid.uuid4(), None
+        with _database_refusals():
+            recording = await call(
+                surgeries.start_surgery,
+                surgery_id=surgery_id,
+                surgeon_id=self._surgeon.user_id,
+                node=self._node_id,
+                now=_now(),
+            )
+        self._record(recording)
+
+    def _record(self, recording: Recording) -> None:
+        self._recorder = Recorder(
+            recording, self._writer, on_chunk=self._show, on_failure=self._end_for
+        )
+        self._recordings.hold(recording.surgery_id, self)
+
+    async def _finish(self, recorder: Recorder, movement: Movement) -> None:
+        surgery_id = recorder.recording.surgery_id
+        with _database_refusals():
+            await recorder.flush()
+            await call(
+                surgeries.finish_surgery,
+                surgery_id=surgery_id,
+                recording=recorder.recording.recording,
+                chunks=recorder.chunks,
+                digest=recorder.digest,
+                now=_now(),
+            )
+        self._recordings.let_go(surgery_id, self)
+        self._recorder, self._chosen = None, None
+        self._finished = (movement, surgery_id)
+        self.member.send(Frame(saved(surgery_id)))
+
+    def _show(self, recording: Recording, chunk: Chunk) -> None:
+        """Let whoever watches see the frames; their storing does not wait for it."""
+        self._publish_live(
+            SurgeryMoved(
+                id=f"{chunk.surgery_id}:{chunk.first}",
+                at=chunk.received_at,
+                surgery_id=chunk.surgery_id,
+                surgeon_id=recording.surgeon_id,
+                surgeon=recording.surgeon,
+                offset=chunk.first,
+                movements=msgspec.Raw(chunk.payload),
+            )
+        )
+
+    def _end_for(self, failure: Failure) -> None:
+        if isinstance(failure, Conflict):
+            self.give_way()
+        else:
+            self.member.end(TryLater("the database does not answer: resume this operation later"))
+
+    # --- Leaving -----------------------------------------------------------------------
+
+    async def on_close(self) -> None:
+        recorder, self._recorder = self._recorder, None
+        if recorder is None:
+            return
+        recording = recorder.recording
+        self._recordings.let_go(recording.surgery_id, self)
+        # What cannot be stored now was refused by a fence or a database that is away.
+        with contextlib.suppress(Failure):
+            await recorder.flush()
+        with contextlib.suppress(Failure):
+            await call(
+                surgeries.release_surgery,
+                surgery_id=recording.surgery_id,
+                recording=recording.recording,
+                now=_now(),
+            )
+
+    @property
+    def _surgeon(self) -> Principal:
+        return self.member.session.principal
+
+
+class AiConsumer(SocketConsumer):
+    """`/ws/ai`: told once of every completed operation; what it sends is ignored."""
+
+    dialect = DIALECT
+    endpoint = "ai"
+
+    async def on_open(self) -> None:
+        self.member.send(Frame(CONNECTED))
+        # Held back until what it missed is written: positions keep the two apart.
+        self.hub.subscribe(self.member, COMPLETED_TOPIC, held=True)
+        await self._send_backlog(upto=self.hub.position)
+        self.hub.catch_up(self.member)
+
+    async def _send_backlog(self, *, upto: int) -> None:
+        n = await call(journal.first_since, _now() - BACKLOG)
+        while n < upto:
+            entries = await call(journal.read_after, n, BACKLOG_AT_ONCE, topic=COMPLETED_TOPIC)
+            entries = [entry for entry in entries if entry.n <= upto]
+            if not entries:
+                return
+            await self._send_unanalysed([entry.event for entry in entries])
+            n = entries[-1].n
+
+    async def _send_unanalysed(self, events: list[Event]) -> None:
+        ids = [event.surgery_id for event in events if isinstance(event, SurgeryCompleted)]
+        waiting = await call(unanalysed_among, ids)
+        for surgery_id in ids:
+            if surgery_id in waiting:
+                self.member.send(Frame(new_surgery(surgery_id)))
+
+
+@contextlib.contextmanager
+def _database_refusals() -> Any:
+    """Say what a refused write means for the connection."""
+    try:
+        yield
+    except Conflict as conflict:
+        raise PolicyViolation(str(conflict)) from conflict
+    except Unavailable as problem:
+        raise TryLater("the database does not answer: resume this operation later") from problem
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
