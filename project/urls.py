@@ -1,9 +1,10 @@
 """Which path belongs to which package."""
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from accounts.api.errors import unknown_path
 from realtime import health
 
 urlpatterns = [
@@ -15,5 +16,6 @@ urlpatterns = [
     path("api/v1/", include("devices.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(), name="docs"),
+    re_path(r"^api/", unknown_path),
     path("", include("realtime.dashboard.urls")),
 ]

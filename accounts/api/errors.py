@@ -10,7 +10,7 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db import OperationalError
-from django.http import Http404
+from django.http import Http404, HttpRequest, JsonResponse
 from rest_framework import exceptions, status
 from rest_framework.response import Response
 
@@ -30,6 +30,11 @@ TOO_BIG = "El cuerpo de la petición es demasiado grande"
 UNAVAILABLE = "Servicio no disponible temporalmente, inténtalo de nuevo"
 INTERNAL = "Error interno del servidor"
 RETRY_SECONDS = 5
+
+
+def unknown_path(request: HttpRequest) -> JsonResponse:
+    """Answer what no view answers: a client of the REST interface expects JSON there too."""
+    return JsonResponse({"error": NOT_FOUND}, status=status.HTTP_404_NOT_FOUND)
 
 
 def explain_error(exc: Exception, context: Mapping[str, Any]) -> Response:

@@ -69,3 +69,9 @@ def test_unforeseen_error_is_logged_with_its_traceback(caplog: pytest.LogCapture
     (record,) = caplog.records
     assert record.exc_info is not None
     assert "ZeroDivisionError" in record.getMessage()
+
+
+def test_a_path_without_a_view_is_answered_in_json(client):
+    answer = client.get("/api/v1/nothing-here")
+    assert answer.status_code == 404
+    assert answer.json() == {"error": "El recurso solicitado no existe."}
