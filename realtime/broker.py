@@ -7,10 +7,11 @@ otherwise block everyone.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -89,14 +90,21 @@ class Broker:
             tasks.create_task(self._send_beacons())
 
     async def _listen(self) -> None:
+        """Hear the groups; join them anew when not even our own beacon comes any more.
+
+        A layer forgets a member after a day, or loses it without a word.
+        """
         while True:
             layer = get_channel_layer()
             try:
                 channel = await self._join(layer)
                 while True:
-                    self._hear(await layer.receive(channel))
+                    async with asyncio.timeout(DEAF_AFTER_SECONDS):
+                        message = await layer.receive(channel)
+                    self._hear(message)
             except LAYER_PROBLEMS as problem:
                 self._tell_deaf(problem)
+                await self._leave(layer)
                 await asyncio.sleep(LAYER_SECONDS)
 
     async def _join(self, layer: Any) -> str:
@@ -106,6 +114,12 @@ class Broker:
                 await layer.group_add(group, channel)
         return channel
 
+    async def _leave(self, layer: Any) -> None:
+        """Forget every channel of this process: one that nobody reads would grow for ever."""
+        with contextlib.suppress(*LAYER_PROBLEMS):
+            async with asyncio.timeout(LAYER_SECONDS):
+                await layer.flush()
+
     async def _speak(self) -> None:
         while True:
             await self._has_work.wait()
@@ -113,8 +127,9 @@ class Broker:
             self._has_work.clear()
             live, self._live = self._live, {}
             for group, events in live.items():
-                message = {"type": "live", "node": self._node_id, "events": events}
-                self._outbox.append((group, message))
+                for piece in _pieces(events):
+                    message = {"type": "live", "node": self._node_id, "events": piece}
+                    self._outbox.append((group, message))
             while self._outbox:
                 await self._send(*self._outbox.popleft())
 
@@ -133,6 +148,13 @@ class Broker:
             self._tell_deaf(problem)
 
     def _hear(self, message: dict[str, Any]) -> None:
+        try:
+            self._understand(message)
+        except Exception:
+            # A fault in one message, or in one listener, must not make the process deaf.
+            logger.exception("a message from another process is passed over")
+
+    def _understand(self, message: dict[str, Any]) -> None:
         if message["node"] == self._node_id:
             if message["type"] == "beacon":
                 self._heard_at = time.monotonic()
@@ -161,3 +183,17 @@ class Broker:
                 "by polling, live values from them are missed",
                 type(problem).__name__,
             )
+
+
+def _pieces(payloads: list[bytes]) -> Iterator[list[bytes]]:
+    """Cut a batch into messages that the layer carries well."""
+    piece: list[bytes] = []
+    size = 0
+    for payload in payloads:
+        if piece and size + len(payload) > MESSAGE_BYTES_MAX:
+            yield piece
+            piece, size = [], 0
+        piece.append(payload)
+        size += len(payload)
+    if piece:
+        yield piece

@@ -6,18 +6,28 @@ for every socket and pays a task and a thread hop for every frame.
 
 import asyncio
 import logging
+import time
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from realtime.core.errors import Disconnect, PolicyViolation, ServerFault, TryLater
-from realtime.core.limits import DialectLimits
+from realtime.core.errors import (
+    Disconnect,
+    PolicyViolation,
+    ServerFault,
+    TooBig,
+    TryLater,
+)
+from realtime.core.limits import ConnectionBudget, DialectLimits, TokenBucket
 from realtime.core.session import Principal, Session
 from realtime.hub import Dialect, Hub, Member
 from realtime.transports import Closed, Transport, transport_for
 
 logger = logging.getLogger("vitalwire.consumers")
+
+# How often we look whether a blocked peer reads again.
+BLOCKED_SECONDS = 0.05
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -33,9 +43,12 @@ class SocketConsumer:
     dialect: ClassVar[Dialect]
     endpoint: ClassVar[str]
 
-    def __init__(self, hub: Hub, limits: DialectLimits) -> None:
+    def __init__(
+        self, hub: Hub, limits: DialectLimits, users: ConnectionBudget | None = None
+    ) -> None:
         self.hub = hub
         self.limits = limits
+        self._users = users
         self.transport: Transport
         self.member: Member
         self._expiry: asyncio.TimerHandle | None = None
@@ -61,6 +74,18 @@ class SocketConsumer:
 
     async def on_refused(self, refusal: Disconnect) -> None:
         """Say so in the dialect's words before the close frame, where it has words for it."""
+
+    async def takes_early(self, wait: float) -> bool:
+        """Tell whether to hand on a message that came `wait` seconds above the rate.
+
+        Here it waits, so that TCP slows the peer; a dialect may answer and drop it instead.
+        """
+        await asyncio.sleep(wait)
+        return True
+
+    async def takes_large(self) -> bool:
+        """Tell whether to hand on a message above `message_bytes`; here it ends with 1009."""
+        raise TooBig(f"a message has at most {self.limits.message_bytes} bytes")
 
     # --- The life cycle ----------------------------------------------------------------
 
@@ -91,6 +116,8 @@ class SocketConsumer:
         finally:
             self._stop_expiry()
             self.hub.leave(self.member)
+            if self._users:
+                self._users.release(str(principal.user_id))
 
     def _admit(self, scope: dict[str, Any]) -> Principal:
         principal: Principal | None = scope["principal"]
@@ -100,9 +127,11 @@ class SocketConsumer:
         most = self.limits.connections_total
         if most and self.hub.count_of(self.dialect.name) >= most:
             raise TryLater(f"this server has reached its {most} connections")
-        most = self.limits.connections_per_user
-        if most and len(self.hub.of_user(principal.user_id)) >= most:
-            raise TryLater(f"you have reached your {most} connections")
+        if self._users and not self._users.admit(str(principal.user_id), time.monotonic()):
+            raise TryLater(
+                f"you have used up your {self._users.connections} connections "
+                f"or {self._users.per_minute} new ones a minute"
+            )
         return principal
 
     async def _talk(self) -> None:
@@ -120,14 +149,30 @@ class SocketConsumer:
             raise ServerFault("internal error") from error
 
     async def _read(self) -> None:
-        receive, session = self.transport.receive, self.member.session
+        receive, session, limits = self.transport.receive, self.member.session, self.limits
+        rate = TokenBucket(limits.messages_per_second, now=time.monotonic())
         while True:
             data = await receive()
             session.messages_in += 1
+            if limits.messages_per_second:
+                wait = rate.take(time.monotonic())
+                if wait and not await self.takes_early(wait):
+                    continue
+            if _exceeds(data, limits.message_bytes) and not await self.takes_large():
+                continue
             if type(data) is str:
                 await self.on_text(data)
             else:
                 await self.on_binary(data)
+            if self.transport.is_blocked:
+                await self._until_it_reads()
+
+    async def _until_it_reads(self) -> None:
+        """Not read a peer that does not read: the answers to what it sends would pile up."""
+        transport, member = self.transport, self.member
+        # Looked at, not waited for: not every server says when a blocked peer is gone.
+        while transport.is_blocked and transport.is_open and not member.is_ending:  # noqa: ASYNC110
+            await asyncio.sleep(BLOCKED_SECONDS)
 
     async def _await_departure(self) -> None:
         """Ignore what still comes until the peer has answered our close frame and left."""
@@ -166,3 +211,10 @@ class SocketConsumer:
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
+
+
+def _exceeds(data: str | bytes, most: int) -> bool:
+    """Tell whether a message has more than `most` bytes; 0 allows any."""
+    if not most or len(data) * 4 <= most:
+        return False
+    return len(data.encode() if isinstance(data, str) else data) > most

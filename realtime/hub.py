@@ -48,6 +48,7 @@ class Member:
         "conflated",
         "dialect",
         "is_catching_up",
+        "is_ending",
         "is_held",
         "session",
         "skipped",
@@ -64,6 +65,7 @@ class Member:
         self.behind_at: int | None = None
         self.is_catching_up = False
         self.is_held = False
+        self.is_ending = False
         # Live events by conflation key, while the peer does not read; the latest value stays.
         self.conflated: dict[str, Frame] | None = None
         self.skipped = 0
@@ -76,6 +78,7 @@ class Member:
 
     def end(self, error: Disconnect) -> None:
         """Close this connection for `error`, once what it sent already was looked at."""
+        self.is_ending = True
         self.transport.close_after_received(error)
 
     def hears(self, event: Event) -> bool:

@@ -6,12 +6,14 @@ no reader ever sees a later one before an earlier one, on SQLite and PostgreSQL 
 """
 
 import logging
+import secrets
 import threading
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 import msgspec
-from django.db import DatabaseError, connection, transaction
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection, connections, transaction
 
 from realtime.core.events import AnyEvent, Event, decode, encode
 from realtime.core.position import Position
@@ -79,6 +81,14 @@ def on_numbered(listener: Listener) -> Callable[[], None]:
     """
     _listeners.append(listener)
     return lambda: _listeners.remove(listener)
+
+
+def make_head(using: str = DEFAULT_DB_ALIAS, **_: Any) -> None:
+    """See that there is a head row, with an epoch of its own; a receiver of `post_migrate`."""
+    if JournalHead._meta.db_table in connections[using].introspection.table_names():
+        JournalHead.objects.using(using).get_or_create(
+            pk=JournalHead.SINGLETON, defaults={"epoch": secrets.token_hex(4)}
+        )
 
 
 def head() -> Position:

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from realtime.auth import SUBPROTOCOL_PREFIX
-from realtime.core.limits import AddressBudget
+from realtime.core.limits import ConnectionBudget
 
 App = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 
@@ -27,7 +27,7 @@ class Gate:
         inner: App,
         *,
         origins: list[str],
-        budget: AddressBudget,
+        budget: ConnectionBudget,
         is_draining: Callable[[], bool],
     ) -> None:
         self._inner = inner
@@ -81,5 +81,8 @@ def subprotocol_for(offers: list[str]) -> str | None:
 
 
 def _normalised(origin: str) -> str:
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return ""
     return f"{parts.scheme}://{parts.netloc}".lower()

@@ -58,13 +58,14 @@ class Tail:
     async def run(self) -> None:
         """Follow until cancelled; a database that is away is waited for."""
         while True:
+            # Before looking: what is hinted at meanwhile means to look again at once.
+            self._wake.clear()
             try:
                 await self.follow()
                 pause = POLL_WHEN_DEAF_SECONDS if self._is_deaf() else POLL_SECONDS
             except DatabaseProblem as problem:
                 logger.warning("the journal cannot be read: %s", type(problem).__name__)
                 pause = POLL_WHEN_DOWN_SECONDS
-            self._wake.clear()
             with contextlib.suppress(TimeoutError):
                 # Not wait_for(): in Python 3.11 it may swallow a cancellation.
                 async with asyncio.timeout(pause):
@@ -86,11 +87,12 @@ class Tail:
             self._take(entries)
 
     def hint(self, entries: list[Numbered]) -> None:
-        """Offer events that somebody numbered; used if they follow, else the head is read."""
-        if entries and entries[0].n <= self.position + 1:
-            self._take(entries)
-        elif entries:
-            self._wake.set()
+        """Offer events that somebody numbered; where they do not follow the table is read."""
+        for entry in entries:
+            if entry.n > self.position + 1:
+                self._wake.set()
+                return
+            self._take([entry])
 
     def nudge(self) -> None:
         """Say that there may be something new."""

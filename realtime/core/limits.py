@@ -12,7 +12,6 @@ class DialectLimits(msgspec.Struct, frozen=True, kw_only=True):
     messages_per_second: int = 0
     message_bytes: int = 0
     frame_bytes: int = 0
-    batch_items: int = 0
 
 
 class TokenBucket:
@@ -41,46 +40,51 @@ class TokenBucket:
         return (amount - level) / self._rate
 
 
-class AddressBudget:
-    """Counts open connections and handshakes per minute for each client address.
+class ConnectionBudget:
+    """Counts open connections and new ones per minute for each key: an address, a user.
 
-    `admit` answers whether one more handshake fits and counts it if so; every admitted
-    connection must be handed back by `release`. Remembers at most `MAX_ADDRESSES`.
+    `admit` answers whether one more fits and counts it if so; every admitted connection must
+    be handed back by `release`. Remembers at most `MAX_KEYS`. 0 switches a limit off.
     """
 
-    MAX_ADDRESSES = 65_536
+    MAX_KEYS = 65_536
 
-    def __init__(self, *, connections: int, handshakes_per_minute: int) -> None:
-        self._connections = connections
-        self._per_minute = handshakes_per_minute
+    def __init__(self, *, connections: int, per_minute: int) -> None:
+        self.connections = connections
+        self.per_minute = per_minute
         self._open: dict[str, int] = {}
         self._recent: dict[str, tuple[float, int]] = {}
 
-    def admit(self, address: str, now: float) -> bool:
-        if self._connections and self._open.get(address, 0) >= self._connections:
+    def admit(self, key: str, now: float) -> bool:
+        """Count a connection if it fits. `now` is a monotonic clock in seconds."""
+        if self.connections and self._open.get(key, 0) >= self.connections:
             return False
-        if self._per_minute and not self._fits(address, now):
+        if self.per_minute and not self._fits_minute(key, now):
             return False
-        self._open[address] = self._open.get(address, 0) + 1
+        if self.connections:
+            self._open[key] = self._open.get(key, 0) + 1
         return True
 
-    def release(self, address: str) -> None:
-        left = self._open.get(address, 0) - 1
+    def release(self, key: str) -> None:
+        """Give an admitted connection back."""
+        left = self._open.get(key, 0) - 1
         if left > 0:
-            self._open[address] = left
+            self._open[key] = left
         else:
-            self._open.pop(address, None)
+            self._open.pop(key, None)
 
-    def _fits(self, address: str, now: float) -> bool:
-        began, count = self._recent.get(address, (now, 0))
+    def _fits_minute(self, key: str, now: float) -> bool:
+        began, count = self._recent.get(key, (now, 0))
         if now - began >= 60:
             began, count = now, 0
-        if count >= self._per_minute:
+        if count >= self.per_minute:
             return False
-        if not count:
-            # Those whose minute began last stand last: the first is the one to forget.
-            self._recent.pop(address, None)
-            while len(self._recent) >= self.MAX_ADDRESSES:
-                del self._recent[next(iter(self._recent))]
-        self._recent[address] = (began, count + 1)
+        if len(self._recent) >= self.MAX_KEYS:
+            self._forget_old(now)
+        self._recent[key] = (began, count + 1)
         return True
+
+    def _forget_old(self, now: float) -> None:
+        self._recent = {k: r for k, r in self._recent.items() if now - r[0] < 60}
+        if len(self._recent) >= self.MAX_KEYS:
+            self._recent.clear()

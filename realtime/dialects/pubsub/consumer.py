@@ -1,12 +1,12 @@
 """The pubsub dialect's order of talk: greet, subscribe, deliver. Source: seed 003."""
 
-import asyncio
+import time
 from datetime import UTC, datetime
 
 from realtime.consumers import SocketConsumer
-from realtime.core.errors import Disconnect, Failure, Forbidden, Invalid, PolicyViolation
+from realtime.core.errors import Disconnect, Forbidden, Invalid, PolicyViolation
 from realtime.core.frames import Frame
-from realtime.core.limits import DialectLimits, TokenBucket
+from realtime.core.limits import ConnectionBudget, DialectLimits
 from realtime.core.topics import check_pattern
 from realtime.dialects.pubsub import schema
 from realtime.dialects.pubsub.schema import Incoming, Ping, PubsubDialect, Topics
@@ -23,29 +23,26 @@ class PubsubConsumer(SocketConsumer):
     dialect = DIALECT
     endpoint = "pubsub"
 
-    def __init__(self, hub: Hub, limits: DialectLimits) -> None:
-        super().__init__(hub, limits)
-        self._rate: TokenBucket | None = None
-        self._over_limit_since: float | None = None
+    def __init__(
+        self, hub: Hub, limits: DialectLimits, users: ConnectionBudget | None = None
+    ) -> None:
+        super().__init__(hub, limits, users)
+        self._flood_since: float | None = None
+        self._flooded_at = 0.0
 
     async def on_refused(self, refusal: Disconnect) -> None:
         self.transport.write(Frame(schema.error(401, refusal.reason)))
 
     async def on_open(self) -> None:
-        if self.limits.messages_per_second:
-            self._rate = TokenBucket(self.limits.messages_per_second, now=_monotonic())
         self._answer(schema.connected(self.member.session.id, datetime.now(UTC)))
 
     async def on_text(self, text: str) -> None:
         try:
-            self._spend(text)
             message = schema.parse(text)
             handler = HANDLERS.get(message.type)
             if handler is None:
                 raise Invalid(f"unknown type {message.type}", field="type")
             handler(self, message)
-        except _RateLimited as refusal:
-            self._answer(schema.error(429, str(refusal), refusal.details))
         except Forbidden as refusal:
             self._answer(schema.error(403, str(refusal)))
         except Invalid as refusal:
@@ -102,31 +99,25 @@ class PubsubConsumer(SocketConsumer):
 
     # --- Limits ------------------------------------------------------------------------
 
-    def _spend(self, text: str) -> None:
-        """Count one message. Raises a refusal that says which limit and when to try again."""
-        now = _monotonic()
-        wait = self._rate.take(now) if self._rate is not None else 0.0
-        if wait:
-            self._watch_flood(now)
-            raise _RateLimited(self.limits.messages_per_second, wait)
-        self._over_limit_since = None
-        most = self.limits.message_bytes
-        if most and len(text) > most:
-            raise Invalid(f"a message has at most {most} bytes", field="")
-
-    def _watch_flood(self, now: float) -> None:
-        if self._over_limit_since is None:
-            self._over_limit_since = now
-        elif now - self._over_limit_since >= FLOOD_SECONDS:
+    async def takes_early(self, wait: float) -> bool:
+        """Answer 429 and drop it; a peer that goes on for `FLOOD_SECONDS` has to leave."""
+        now = time.monotonic()
+        if self._flood_since is None or now - self._flooded_at > FLOOD_SECONDS / 2:
+            self._flood_since = now
+        self._flooded_at = now
+        if now - self._flood_since >= FLOOD_SECONDS:
             raise PolicyViolation("too many messages for too long")
+        details = {
+            "limit": self.limits.messages_per_second,
+            "retry_after_ms": int(wait * 1000) + 1,
+        }
+        self._answer(schema.error(429, "too many messages", details))
+        return False
 
-
-class _RateLimited(Failure):
-    """Raised for a message above the rate."""
-
-    def __init__(self, limit: int, wait: float) -> None:
-        super().__init__("too many messages")
-        self.details = {"limit": limit, "retry_after_ms": int(wait * 1000) + 1}
+    async def takes_large(self) -> bool:
+        most = self.limits.message_bytes
+        self._answer(schema.error(413, f"a message has at most {most} bytes", {"limit": most}))
+        return False
 
 
 HANDLERS = {
@@ -145,7 +136,3 @@ def on_narrowed(member: Member, ended: list[str]) -> None:
         "reason": "your role changed",
     }
     member.send(Frame(schema.status("unsubscribed", details)))
-
-
-def _monotonic() -> float:
-    return asyncio.get_running_loop().time()

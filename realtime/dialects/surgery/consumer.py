@@ -31,7 +31,7 @@ from realtime.core.errors import (
 )
 from realtime.core.events import Event, RecordingClaimed, SurgeryCompleted, SurgeryMoved
 from realtime.core.frames import Frame
-from realtime.core.limits import DialectLimits
+from realtime.core.limits import ConnectionBudget, DialectLimits
 from realtime.core.movement import FINISH, Movement
 from realtime.core.session import Principal
 from realtime.dialects.surgery.recorder import Recorder
@@ -84,13 +84,14 @@ class SimulationConsumer(SocketConsumer):
         self,
         hub: Hub,
         limits: DialectLimits,
+        users: ConnectionBudget | None = None,
         *,
         node_id: str,
         writer: Writer,
         recordings: Recordings,
         publish_live: PublishLive,
     ) -> None:
-        super().__init__(hub, limits)
+        super().__init__(hub, limits, users)
         self._node_id = node_id
         self._writer = writer
         self._recordings = recordings
