@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 
 from project import env
 from realtime.core.limits import DialectLimits
@@ -252,7 +253,19 @@ CONTENT_SECURITY_POLICY = {
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 
-UNFOLD = {"SITE_TITLE": "Vitalwire", "SITE_HEADER": "Vitalwire", "SITE_URL": "/dashboard/"}
+UNFOLD = {
+    "SITE_TITLE": "Vitalwire",
+    "SITE_HEADER": "Vitalwire",
+    "SITE_URL": "/dashboard/",
+    "SITE_ICON": lambda request: static("realtime/mark.svg"),
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda request: static("realtime/mark.svg"),
+        }
+    ],
+}
 
 # --- Logs -----------------------------------------------------------------------------
 

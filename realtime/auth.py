@@ -98,11 +98,15 @@ class AccessWatch:
     def __init__(self, hub: Hub, *, on_narrowed: Callable[[Member, list[str]], None]) -> None:
         self._hub = hub
         self._on_narrowed = on_narrowed
+        self._turn = asyncio.Lock()
 
     async def on_access_changed(self, event: AccessChanged) -> None:
         """Re-authorise everyone it concerns; end those who may not stay."""
-        members = [m for m in self._hub if self._concerns(event, m.session.principal)]
-        await asyncio.gather(*map(self._look_again, members))
+        # One change after another: an answer that was read before the next change, and came
+        # after it, would give back what that one took.
+        async with self._turn:
+            members = [m for m in self._hub if self._concerns(event, m.session.principal)]
+            await asyncio.gather(*map(self._look_again, members))
 
     @staticmethod
     def _concerns(event: AccessChanged, principal: Principal) -> bool:

@@ -154,10 +154,8 @@ class SocketConsumer:
         while True:
             data = await receive()
             session.messages_in += 1
-            if limits.messages_per_second:
-                wait = rate.take(time.monotonic())
-                if wait and not await self.takes_early(wait):
-                    continue
+            if limits.messages_per_second and not await self._fits(rate):
+                continue
             if _exceeds(data, limits.message_bytes) and not await self.takes_large():
                 continue
             if type(data) is str:
@@ -166,6 +164,13 @@ class SocketConsumer:
                 await self.on_binary(data)
             if self.transport.is_blocked:
                 await self._until_it_reads()
+
+    async def _fits(self, rate: TokenBucket) -> bool:
+        """Count a message against the rate; ask the dialect about one that comes too early."""
+        while wait := rate.take(time.monotonic()):
+            if not await self.takes_early(wait):
+                return False
+        return True
 
     async def _until_it_reads(self) -> None:
         """Not read a peer that does not read: the answers to what it sends would pile up."""

@@ -201,6 +201,8 @@ class Runtime:
                 await chore()
             except DatabaseProblem as problem:
                 logger.warning("%s is put off: %s", chore.__name__, type(problem).__name__)
+            except Exception:
+                logger.exception("%s failed; it will be repeated", chore.__name__)
 
     async def _beat(self) -> None:
         await call(nodes.beat, self.node_id, self.hub.counts(), now=datetime.now(UTC))
