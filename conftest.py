@@ -1,17 +1,19 @@
 """What every test shares: background work ends before the database is flushed or dropped."""
 
-import sys
 from collections.abc import Iterator
 
 import pytest
 from django.db import connections
 
+from realtime.calls import stop_calls
+
 
 @pytest.fixture(autouse=True)
 def _no_background_work_outlives_its_test(request: pytest.FixtureRequest) -> Iterator[None]:
-    """After a test with real transactions stop runtime, writer and tail, before the flush.
+    """After a test with real transactions end the threads of `call` before the flush.
 
-    The flush would wait for their open transactions, and they would write into the next test.
+    The flush would wait for their open transactions. A test that starts a runtime or a writer
+    stops it itself.
     """
     marker = request.node.get_closest_marker("django_db")
     if marker is None or not marker.kwargs.get("transaction"):
@@ -20,7 +22,7 @@ def _no_background_work_outlives_its_test(request: pytest.FixtureRequest) -> Ite
     # Set up before us, so that its flush comes after us.
     request.getfixturevalue("transactional_db")
     yield
-    _stop_background_work()
+    stop_calls()
 
 
 @pytest.fixture(scope="session")
@@ -28,12 +30,6 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
     """Close every connection before the test database is dropped, which would wait for them."""
     yield
     close_connections()
-
-
-def _stop_background_work() -> None:
-    runtime = sys.modules.get("realtime.runtime")
-    if runtime is not None and hasattr(runtime, "stop_for_tests"):
-        runtime.stop_for_tests()
 
 
 def close_connections() -> None:

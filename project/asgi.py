@@ -15,10 +15,11 @@ http_application = get_asgi_application()
 from realtime.lifespan import Lifespan, StartsFirst
 from realtime.routing import websocket_application
 from realtime.runtime import runtime
+from realtime.transports.body import BodyLimit
 
 application = ProtocolTypeRouter(
     {
-        "http": http_application,
+        "http": BodyLimit(http_application, most=settings.HTTP_BODY_BYTES),
         "websocket": StartsFirst(websocket_application(runtime), runtime),
         "lifespan": Lifespan(runtime),
     }

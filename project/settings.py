@@ -149,12 +149,17 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # --- Between processes ----------------------------------------------------------------
 
 REDIS_URL = env.text("REDIS_URL")
+# Redis shares its channels between all its databases: two deployments need two prefixes.
+REDIS_PREFIX = env.text("REDIS_PREFIX", "vitalwire")
 if REDIS_URL:
     CHANNEL_LAYERS = {
         "default": {
             "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
             # redis-py 8 gives sockets a timeout of 5 s, which cuts idle subscribers; None is safe.
-            "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": None}]},
+            "CONFIG": {
+                "hosts": [{"address": REDIS_URL, "socket_timeout": None}],
+                "prefix": REDIS_PREFIX,
+            },
         }
     }
 else:
@@ -224,6 +229,8 @@ STATICFILES_FINDERS = [
 ]
 WHITENOISE_USE_FINDERS = DEBUG
 WHITENOISE_AUTOREFRESH = DEBUG
+# Before collectstatic has run a page lacks its style; it should not be a 500 as well.
+WHITENOISE_MANIFEST_STRICT = False
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
@@ -278,6 +285,8 @@ LOGGING = {
     "loggers": {
         "vitalwire": {"level": env.text("LOG_LEVEL", "INFO")},
         "axes": {"level": "ERROR"},
+        # Anybody can send a foreign Host header; the answer 400 says all there is to say.
+        "django.security.DisallowedHost": {"handlers": [], "propagate": False},
     },
 }
 

@@ -1,0 +1,10 @@
+"""The settings as tests see them: development secrets, and a channel namespace of their own."""
+
+import os
+
+os.environ.setdefault("DEBUG", "1")
+
+# Parallel test workers share one Redis and must not hear each other.
+os.environ.setdefault("REDIS_PREFIX", f"test-{os.getpid()}")
+
+from project.settings import *  # noqa: F403
