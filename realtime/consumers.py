@@ -60,8 +60,11 @@ class SocketConsumer:
         if not principal.may_open(self.endpoint):
             raise PolicyViolation(f"role {principal.role} may not open this endpoint")
 
+    async def on_handshake(self, principal: Principal) -> None:
+        """The peer is known and waits to be let in: what must be in order before it is."""
+
     async def on_open(self) -> None:
-        """The peer is known and in the hub."""
+        """The peer was let in and is in the hub."""
 
     async def on_text(self, text: str) -> None:
         """A text message came; they are handled one after another."""
@@ -91,23 +94,41 @@ class SocketConsumer:
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         self.transport = transport_for(receive, send, frame_bytes=self.limits.frame_bytes)
-        try:
-            await receive()  # websocket.connect
-            # Refusals are told by a close code, which needs an accepted connection.
-            await self.transport.accept(scope.get("accepted_subprotocol"))
-            await self._converse(scope)
-        except Closed:
-            return
-        except Disconnect as refusal:
-            self.transport.close(refusal.code, refusal.reason)
-            await self._await_departure()
-
-    async def _converse(self, scope: dict[str, Any]) -> None:
+        await receive()  # websocket.connect
         try:
             principal = self._admit(scope)
         except Disconnect as refusal:
-            await self.on_refused(refusal)
-            raise
+            await self._refuse(scope, refusal)
+            return
+        try:
+            await self._receive_guest(scope, principal)
+        finally:
+            if self._users:
+                self._users.release(str(principal.user_id))
+
+    async def _receive_guest(self, scope: dict[str, Any], principal: Principal) -> None:
+        try:
+            await self.on_handshake(principal)
+        except Disconnect as refusal:
+            await self._refuse(scope, refusal)
+            return
+        try:
+            await self.transport.accept(scope.get("accepted_subprotocol"))
+            await self._converse(scope, principal)
+        except Closed:
+            return
+        except Disconnect as end:
+            self.transport.close(end.code, end.reason)
+            await self._await_departure()
+
+    async def _refuse(self, scope: dict[str, Any], refusal: Disconnect) -> None:
+        """Say why by a close code, which needs an accepted connection."""
+        await self.transport.accept(scope.get("accepted_subprotocol"))
+        await self.on_refused(refusal)
+        self.transport.close(refusal.code, refusal.reason)
+        await self._await_departure()
+
+    async def _converse(self, scope: dict[str, Any], principal: Principal) -> None:
         self.member = Member(self._new_session(scope, principal), self.transport, self.dialect)
         self.hub.join(self.member)
         try:
@@ -116,8 +137,6 @@ class SocketConsumer:
         finally:
             self._stop_expiry()
             self.hub.leave(self.member)
-            if self._users:
-                self._users.release(str(principal.user_id))
 
     def _admit(self, scope: dict[str, Any]) -> Principal:
         principal: Principal | None = scope["principal"]

@@ -35,7 +35,8 @@ def run_apart(function: Callable[..., T], *args: Any, timeout_seconds: float = 6
     """
     pool, future = _submit(function, args)
     try:
-        return future.result(timeout=timeout_seconds)
+        result: T = future.result(timeout=timeout_seconds)
+        return result
     except FutureTimeout:
         _give_up(pool, future)
         raise Unavailable("the computation took too long: try again later") from None
@@ -47,7 +48,8 @@ async def apart(function: Callable[..., T], *args: Any, timeout_seconds: float =
     """The same for a coroutine: waits without holding a thread."""
     pool, future = _submit(function, args)
     try:
-        return await asyncio.wait_for(asyncio.wrap_future(future), timeout_seconds)
+        result: T = await asyncio.wait_for(asyncio.wrap_future(future), timeout_seconds)
+        return result
     except TimeoutError:
         _give_up(pool, future)
         raise Unavailable("the computation took too long: try again later") from None

@@ -3,7 +3,8 @@
 Works around, each guarded by a test in `project/tests/live/`:
 * autobahn 26.10 `sendClose` refuses most 1xxx codes and daphne 4.2 drops the reason:
   we send the close frame (`test_surgery.py`);
-* autobahn's default answers a violation by dropping TCP: `failByDrop` off (`test_protocol.py`);
+* autobahn's default answers a violation by dropping TCP: `failByDrop` off, and no reset after a
+  close handshake (`test_protocol.py`);
 * daphne's inbound queue and outbound buffer are without a bound: we stop reading from a peer
   at `INBOUND_HIGH` messages and learn from the connection when it stops reading ours
   (`test_surgery.py`, the clients that flood and that never read).
@@ -15,10 +16,12 @@ from collections.abc import Callable
 from typing import Any
 
 from daphne.ws_protocol import WebSocketProtocol
+from twisted.internet import reactor
 
 from realtime.core.errors import Disconnect
 from realtime.core.frames import Frame, cut_reason
 from realtime.transports.base import (
+    CLOSE_TIMEOUT_SECONDS,
     INBOUND_HIGH,
     INBOUND_HIGH_BYTES,
     INBOUND_LOW,
@@ -27,8 +30,6 @@ from realtime.transports.base import (
     Message,
     Transport,
 )
-
-CLOSE_TIMEOUT_SECONDS = 2
 
 
 class GatewayProtocol(WebSocketProtocol):
@@ -39,6 +40,7 @@ class GatewayProtocol(WebSocketProtocol):
 
     def onConnect(self, request: Any) -> Any:
         self.failByDrop = False
+        self.echoCloseCodeReason = True
         self.closeHandshakeTimeout = CLOSE_TIMEOUT_SECONDS
         return super().onConnect(request)
 
@@ -88,6 +90,18 @@ class GatewayProtocol(WebSocketProtocol):
             self.send_close(message.get("code") or 1000, message.get("reason") or "")
         else:
             super().handle_reply(message)
+
+    def dropConnection(self, abort: bool = False) -> None:
+        """End TCP; after a close handshake only when our last frame has been written.
+
+        autobahn aborts there, and the reset can overtake the frame. A peer that does not read
+        gets `CLOSE_TIMEOUT_SECONDS` for it.
+        """
+        if abort and not self.wasClean:
+            super().dropConnection(abort=True)
+        else:
+            super().dropConnection(abort=False)
+            reactor.callLater(CLOSE_TIMEOUT_SECONDS, self.transport.abortConnection)
 
     def serverClose(self, code: int | None = None) -> None:
         self.send_close(code or 1000, "")

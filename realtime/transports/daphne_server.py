@@ -12,6 +12,7 @@ from typing import Any
 from daphne import access, cli, http_protocol, server, ws_protocol
 from twisted.internet import defer, reactor
 
+from realtime.transports.body import REFUSAL
 from realtime.transports.daphne import GatewayProtocol
 
 BODY_SECONDS = 60
@@ -186,10 +187,9 @@ class GatewayRequest(http_protocol.WebRequest):
     def _refuse(self) -> None:
         """Answer 413 now and throw away what comes: closing at once would lose the answer."""
         self._is_refused = True
-        body = b'{"error":"the request body is larger than this server accepts"}'
         self.channel.transport.write(
             b"HTTP/1.1 413 Content Too Large\r\nContent-Type: application/json\r\n"
-            b"Content-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(body), body)
+            b"Content-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(REFUSAL), REFUSAL)
         )
         if self._deadline is not None:
             self._deadline.start(REFUSED_UPLOAD_SECONDS)

@@ -4,6 +4,7 @@ Reaches into uvicorn 0.54's `WebSocketsSansIOProtocol`; guarded by the live test
 under uvicorn.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from realtime.core.errors import Disconnect
 from realtime.core.frames import Frame
 from realtime.transports.asgi import AsgiTransport
-from realtime.transports.base import OUTBOUND_HIGH, Message
+from realtime.transports.base import CLOSE_TIMEOUT_SECONDS, OUTBOUND_HIGH, Message
 
 
 class UvicornTransport(AsgiTransport):
@@ -58,6 +59,16 @@ class UvicornTransport(AsgiTransport):
         protocol = self._protocol
         if self._is_open and not protocol.close_sent and not protocol.disconnected:
             protocol.transport.write(frame.wire)
+
+    def close(self, code: int, reason: str) -> None:
+        super().close(code, reason)
+        # uvicorn holds the close frame back until the peer reads: do not wait for ever.
+        loop = asyncio.get_running_loop()
+        loop.call_later(CLOSE_TIMEOUT_SECONDS, self._abort_if_blocked)
+
+    def _abort_if_blocked(self) -> None:
+        if self.is_blocked and not self._protocol.disconnected:
+            self.abort()
 
     def close_after_received(self, error: Disconnect) -> None:
         self._protocol.queue.put_nowait({"type": "gateway.close", "error": error})

@@ -53,21 +53,29 @@ _encode = msgspec.json.Encoder().encode
 
 def parse(text: str) -> Incoming:
     """Return the envelope. Raises Invalid with a text that names the field."""
-    return _read(_decode, text)
+    return _read(_decode, text, "$")
 
 
 def parse_data(raw: msgspec.Raw, shape: type[T]) -> T:
     """Return the payload in the shape its type asks for. Raises Invalid."""
-    return _read(msgspec.json.Decoder(shape).decode, raw)
+    return _read(msgspec.json.Decoder(shape).decode, raw, "$.data")
 
 
-def _read(decode: Any, source: Any) -> Any:
+def _read(decode: Any, source: Any, root: str) -> Any:
     try:
         return decode(source)
     except msgspec.ValidationError as error:
-        raise Invalid(str(error), field=str(error).partition("`")[2].rstrip("`")) from None
+        raise Invalid(str(error), field=_field_of(str(error), root)) from None
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
         raise Invalid("the message is not JSON") from None
+
+
+def _field_of(problem: str, root: str) -> str:
+    """Read the path out of "Expected `int`, got `str` - at `$.timestamp`" and its like."""
+    what, _, place = problem.partition(" - at `$")
+    _, _, missing = what.partition("missing required field `")
+    path = root + place.rstrip("`") + (f".{missing.rstrip('`')}" if missing else "")
+    return path.removeprefix("$").removeprefix(".")
 
 
 def status(name: str, details: dict[str, Any]) -> bytes:

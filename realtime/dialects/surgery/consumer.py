@@ -3,13 +3,15 @@
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs
 from uuid import UUID
 
 import msgspec
+from django.db import Error as DatabaseProblem
 
 from devices.access import unanalysed_among
 from devices.services import surgeries
@@ -45,7 +47,9 @@ from realtime.dialects.surgery.schema import (
 from realtime.hub import Hub
 
 DIALECT = SurgeryDialect()
+DATABASE_AWAY = "the database does not answer: resume this operation later"
 COMPLETED_TOPIC = "surgeries.completed"
+CLAIMS_REMEMBERED = 1_024
 BACKLOG = timedelta(days=1)
 BACKLOG_AT_ONCE = 500
 LET_GO_SECONDS = 1.0
@@ -55,13 +59,17 @@ PublishLive = Callable[[Event], None]
 
 
 class Recordings:
-    """Which socket of this process records which operation."""
+    """Which socket of this process records which operation, and who else wants it."""
 
     def __init__(self) -> None:
         self._holders: dict[UUID, SimulationConsumer] = {}
+        # A claim may be heard before the socket it concerns knows that it records.
+        self._claims: OrderedDict[UUID, int] = OrderedDict()
 
     def hold(self, surgery_id: UUID, consumer: "SimulationConsumer") -> None:
         self._holders[surgery_id] = consumer
+        if consumer.recording_number < self._claims.get(surgery_id, 0):
+            consumer.give_way()
 
     def let_go(self, surgery_id: UUID, consumer: "SimulationConsumer") -> None:
         if self._holders.get(surgery_id) is consumer:
@@ -69,6 +77,10 @@ class Recordings:
 
     def on_claimed(self, event: RecordingClaimed) -> None:
         """Another socket, of whatever process, wants this operation."""
+        self._claims[event.surgery_id] = event.recording
+        self._claims.move_to_end(event.surgery_id)
+        if len(self._claims) > CLAIMS_REMEMBERED:
+            self._claims.popitem(last=False)
         consumer = self._holders.get(event.surgery_id)
         if consumer is not None and consumer.recording_number < event.recording:
             consumer.give_way()
@@ -97,6 +109,7 @@ class SimulationConsumer(SocketConsumer):
         self._recordings = recordings
         self._publish_live = publish_live
         self._chosen: UUID | None = None
+        self._claim: Claim | None = None
         self._recorder: Recorder | None = None
         # The FINISH that was answered last, for the client that never saw the answer.
         self._finished: tuple[Movement, UUID] | None = None
@@ -114,32 +127,42 @@ class SimulationConsumer(SocketConsumer):
 
     # --- Opening -----------------------------------------------------------------------
 
-    async def on_open(self) -> None:
+    async def on_handshake(self, principal: Principal) -> None:
+        """Claim before the client sees an open connection: its next one then claims later."""
         if self._chosen_raw is None:
             return
         try:
             self._chosen = UUID(self._chosen_raw)
         except ValueError:
             raise BadData("surgery must be a UUID") from None
-        await self._resume(self._chosen)
+        self._claim = await self._claim_chosen(self._chosen, principal)
 
-    async def _resume(self, surgery_id: UUID) -> None:
+    async def on_open(self) -> None:
+        claim, self._claim = self._claim, None
+        if claim is not None:
+            await self._resume(claim)
+
+    async def _claim_chosen(self, surgery_id: UUID, principal: Principal) -> Claim | None:
+        """Return the claim; None when the first frame is to create the operation."""
         try:
-            claim = await call(
-                surgeries.claim_surgery,
-                surgery_id=surgery_id,
-                surgeon_id=self._surgeon.user_id,
-                now=_now(),
-            )
+            with _database_refusals():
+                return await call(
+                    surgeries.claim_surgery,
+                    surgery_id=surgery_id,
+                    surgeon_id=principal.user_id,
+                    now=_now(),
+                )
         except Forbidden:
             raise PolicyViolation("this operation is another surgeon's") from None
         except NotFound:
-            return  # The first frame creates it under the id the client chose.
+            return None
+
+    async def _resume(self, claim: Claim) -> None:
         if claim.completed:
-            self._finished = (claim.last, surgery_id)
+            self._finished = (claim.last, claim.surgery_id)
             self._is_only_repeating = True
         else:
-            self._record(await self._take(surgery_id, claim))
+            self._record(await self._take(claim.surgery_id, claim))
 
     async def _take(self, surgery_id: UUID, claim: Claim) -> Recording:
         """Wait for whoever records it to let go; a dead one is not waited for long."""
@@ -147,14 +170,15 @@ class SimulationConsumer(SocketConsumer):
         deadline = loop.time() + LET_GO_SECONDS
         while True:
             try:
-                recording = await call(
-                    surgeries.take_surgery,
-                    surgery_id=surgery_id,
-                    claim=claim.claim,
-                    node=self._node_id,
-                    force=loop.time() >= deadline,
-                    now=_now(),
-                )
+                with _database_refusals():
+                    recording = await call(
+                        surgeries.take_surgery,
+                        surgery_id=surgery_id,
+                        claim=claim.claim,
+                        node=self._node_id,
+                        force=loop.time() >= deadline,
+                        now=_now(),
+                    )
             except Conflict:
                 raise PolicyViolation("another connection took this operation over") from None
             if recording is not None:
@@ -178,7 +202,7 @@ class SimulationConsumer(SocketConsumer):
         if movement.event == FINISH:
             await self._finish(recorder, movement)
         elif recorder.is_behind:
-            with _database_refusals():
+            with _fence_refusals(), _database_refusals():
                 await recorder.catch_up()
 
     async def on_binary(self, data: bytes) -> None:
@@ -196,16 +220,24 @@ class SimulationConsumer(SocketConsumer):
         return False
 
     async def _start(self) -> None:
-        surgery_id, self._chosen = self._chosen or uuid.uuid4(), None
-        with _database_refusals():
-            recording = await call(
-                surgeries.start_surgery,
-                surgery_id=surgery_id,
-                surgeon_id=self._surgeon.user_id,
-                node=self._node_id,
-                now=_now(),
-            )
-        self._record(recording)
+        chosen, self._chosen = self._chosen, None
+        try:
+            with _database_refusals():
+                recording = await call(
+                    surgeries.start_surgery,
+                    surgery_id=chosen or uuid.uuid4(),
+                    surgeon_id=self._surgeon.user_id,
+                    node=self._node_id,
+                    now=_now(),
+                )
+        except Conflict as conflict:
+            # Another connection created it since we asked: take it over, if it is ours.
+            claim = await self._claim_chosen(chosen, self._surgeon) if chosen else None
+            if claim is None or claim.completed:
+                raise PolicyViolation(str(conflict)) from conflict
+            await self._resume(claim)
+        else:
+            self._record(recording)
 
     def _record(self, recording: Recording) -> None:
         self._recorder = Recorder(
@@ -215,7 +247,7 @@ class SimulationConsumer(SocketConsumer):
 
     async def _finish(self, recorder: Recorder, movement: Movement) -> None:
         surgery_id = recorder.recording.surgery_id
-        with _database_refusals():
+        with _fence_refusals(), _database_refusals():
             await recorder.flush()
             await call(
                 surgeries.finish_surgery,
@@ -248,7 +280,7 @@ class SimulationConsumer(SocketConsumer):
         if isinstance(failure, Conflict):
             self.give_way()
         else:
-            self.member.end(TryLater("the database does not answer: resume this operation later"))
+            self.member.end(TryLater(DATABASE_AWAY))
 
     # --- Leaving -----------------------------------------------------------------------
 
@@ -306,14 +338,21 @@ class AiConsumer(SocketConsumer):
 
 
 @contextlib.contextmanager
-def _database_refusals() -> Any:
-    """Say what a refused write means for the connection."""
+def _fence_refusals() -> Iterator[None]:
+    """Say what it means for the connection that somebody else records the operation."""
     try:
         yield
     except Conflict as conflict:
         raise PolicyViolation(str(conflict)) from conflict
-    except Unavailable as problem:
-        raise TryLater("the database does not answer: resume this operation later") from problem
+
+
+@contextlib.contextmanager
+def _database_refusals() -> Iterator[None]:
+    """Say what it means for the connection that the database cannot be written."""
+    try:
+        yield
+    except (Unavailable, DatabaseProblem) as problem:
+        raise TryLater(DATABASE_AWAY) from problem
 
 
 def _now() -> datetime:

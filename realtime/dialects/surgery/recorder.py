@@ -47,6 +47,8 @@ class Recorder:
 
     def add(self, movement: Movement) -> None:
         """Take the next frame. Look at `is_behind` afterwards."""
+        if self._failure is not None:
+            return
         pending = self._pending
         pending.append(movement)
         if len(pending) >= FRAMES_PER_CHUNK:
@@ -68,8 +70,8 @@ class Recorder:
     async def flush(self) -> None:
         """Wait until every frame taken so far is committed. Raises what prevented it."""
         self._cut()
-        while self._unstored:
-            await asyncio.shield(self._unstored[-1])
+        for future in tuple(self._unstored):
+            await asyncio.shield(future)
         if self._failure is not None:
             raise self._failure
 
@@ -94,7 +96,11 @@ class Recorder:
         )
         self.chunks += 1
         self.movements += len(movements)
-        future = self._writer.put(chunk)
+        try:
+            future = self._writer.put(chunk)
+        except Failure as failure:
+            self._fail(failure)
+            return
         self._unstored.append(future)
         future.add_done_callback(self._stored)
         self._on_chunk(self.recording, chunk)
@@ -104,7 +110,11 @@ class Recorder:
         if future.cancelled():
             return
         failure = future.exception()
-        if failure is not None and self._failure is None:
+        if failure is not None:
+            self._fail(failure)
+
+    def _fail(self, failure: BaseException) -> None:
+        if self._failure is None:
             self._failure = failure
             if isinstance(failure, Failure):
                 self._on_failure(failure)
