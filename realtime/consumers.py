@@ -5,6 +5,7 @@ for every socket and pays a task and a thread hop for every frame.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 import uuid
@@ -12,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
+from realtime.core.codes import CloseCode
 from realtime.core.errors import (
     Disconnect,
     PolicyViolation,
@@ -61,7 +63,10 @@ class SocketConsumer:
             raise PolicyViolation(f"role {principal.role} may not open this endpoint")
 
     async def on_handshake(self, principal: Principal) -> None:
-        """The peer is known and waits to be let in: what must be in order before it is."""
+        """The peer is known and waits to be let in: what must be in order before it is.
+
+        `on_close` follows, even when the peer is gone before it was let in.
+        """
 
     async def on_open(self) -> None:
         """The peer was let in and is in the hub."""
@@ -113,7 +118,11 @@ class SocketConsumer:
             await self._refuse(scope, refusal)
             return
         try:
-            await self.transport.accept(scope.get("accepted_subprotocol"))
+            await self._accept(scope)
+        except Closed:
+            await self.on_close()
+            return
+        try:
             await self._converse(scope, principal)
         except Closed:
             return
@@ -123,10 +132,18 @@ class SocketConsumer:
 
     async def _refuse(self, scope: dict[str, Any], refusal: Disconnect) -> None:
         """Say why by a close code, which needs an accepted connection."""
-        await self.transport.accept(scope.get("accepted_subprotocol"))
-        await self.on_refused(refusal)
-        self.transport.close(refusal.code, refusal.reason)
-        await self._await_departure()
+        with contextlib.suppress(Closed):
+            await self._accept(scope)
+            await self.on_refused(refusal)
+            self.transport.close(refusal.code, refusal.reason)
+            await self._await_departure()
+
+    async def _accept(self, scope: dict[str, Any]) -> None:
+        try:
+            await self.transport.accept(scope.get("accepted_subprotocol"))
+        except OSError:
+            # Servers that look say so when the peer left during the handshake.
+            raise Closed(CloseCode.ABNORMAL) from None
 
     async def _converse(self, scope: dict[str, Any], principal: Principal) -> None:
         self.member = Member(self._new_session(scope, principal), self.transport, self.dialect)

@@ -25,11 +25,16 @@ NOT_YOURS = "No tienes permiso para acceder a esta cirugía."
 NOT_COMPLETED = "La cirugía aún no está completada."
 
 
+class Completed(Conflict):
+    """Raised when an operation cannot be recorded any more: it is complete."""
+
+
 class Recording(msgspec.Struct, frozen=True, kw_only=True):
     """The right to append to an operation, and where its trajectory goes on.
 
     `chunks` is the next sequence number, `movements` what the chunks before it hold,
-    `digest` that of the last one (the genesis digest when there is none).
+    `digest` that of the last one (the genesis digest when there is none), `last` its last
+    movement.
     """
 
     surgery_id: UUID
@@ -40,6 +45,7 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     movements: int
     digest: bytes
     started_at: datetime
+    last: Movement | None = None
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +102,7 @@ def claim_surgery(*, surgery_id: UUID, surgeon_id: UUID, now: datetime) -> Claim
         held=held,
         completed=completed,
         movements=_movements_after(last),
-        last=decode_movements(bytes(last.payload))[-1] if last else None,
+        last=_last_movement(last),
     )
 
 
@@ -107,13 +113,13 @@ def take_surgery(
     """Turn a claim into a recording; None while another socket still holds it.
 
     With `force` it is taken from whoever holds it. An interrupted operation goes on. Raises
-    NotFound, and Conflict when a later claim came or the operation was completed meanwhile.
+    NotFound, Completed when that happened meanwhile, and Conflict when a later claim came.
     """
     surgery = _locked(surgery_id)
+    if surgery.status == Surgery.Status.COMPLETED:
+        raise Completed("this operation is completed")
     if surgery.claimed != claim:
         raise Conflict("another connection took over this operation")
-    if surgery.status == Surgery.Status.COMPLETED:
-        raise Conflict("this operation is completed")
     if surgery.node and not force:
         return None
     surgery.recording = claim
@@ -275,6 +281,10 @@ def _movements_after(last: TrajectoryChunk | None) -> int:
     return last.first + last.count if last else 0
 
 
+def _last_movement(last: TrajectoryChunk | None) -> Movement | None:
+    return decode_movements(bytes(last.payload))[-1] if last else None
+
+
 def _recording_of(surgery: Surgery) -> Recording:
     last = _last_chunk(surgery.id)
     return Recording(
@@ -286,4 +296,5 @@ def _recording_of(surgery: Surgery) -> Recording:
         movements=_movements_after(last),
         digest=bytes.fromhex(last.digest) if last else genesis(surgery.id),
         started_at=surgery.started_at,
+        last=_last_movement(last),
     )

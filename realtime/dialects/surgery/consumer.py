@@ -15,7 +15,7 @@ from django.db import Error as DatabaseProblem
 
 from devices.access import unanalysed_among
 from devices.services import surgeries
-from devices.services.surgeries import Claim, Recording
+from devices.services.surgeries import Claim, Completed, Recording
 from devices.trajectory import Chunk
 from devices.writer import Writer
 from realtime import journal
@@ -54,6 +54,7 @@ BACKLOG = timedelta(days=1)
 BACKLOG_AT_ONCE = 500
 LET_GO_SECONDS = 1.0
 LOOK_AGAIN_SECONDS = 0.02
+RELEASE_AGAIN_SECONDS = 1.0
 
 PublishLive = Callable[[Event], None]
 
@@ -109,7 +110,7 @@ class SimulationConsumer(SocketConsumer):
         self._recordings = recordings
         self._publish_live = publish_live
         self._chosen: UUID | None = None
-        self._claim: Claim | None = None
+        self._taken: Recording | None = None
         self._recorder: Recorder | None = None
         # The FINISH that was answered last, for the client that never saw the answer.
         self._finished: tuple[Movement, UUID] | None = None
@@ -128,19 +129,23 @@ class SimulationConsumer(SocketConsumer):
     # --- Opening -----------------------------------------------------------------------
 
     async def on_handshake(self, principal: Principal) -> None:
-        """Claim before the client sees an open connection: its next one then claims later."""
+        """Take the chosen operation before the client sees an open connection.
+
+        So its next connection claims later than this one, and whatever its last one sent is
+        stored, and can be asked for, by the time this one opens.
+        """
         if self._chosen_raw is None:
             return
         try:
             self._chosen = UUID(self._chosen_raw)
         except ValueError:
             raise BadData("surgery must be a UUID") from None
-        self._claim = await self._claim_chosen(self._chosen, principal)
+        self._taken = await self._resume(self._chosen, principal)
 
     async def on_open(self) -> None:
-        claim, self._claim = self._claim, None
-        if claim is not None:
-            await self._resume(claim)
+        taken, self._taken = self._taken, None
+        if taken is not None:
+            self._record(taken)
 
     async def _claim_chosen(self, surgery_id: UUID, principal: Principal) -> Claim | None:
         """Return the claim; None when the first frame is to create the operation."""
@@ -157,12 +162,18 @@ class SimulationConsumer(SocketConsumer):
         except NotFound:
             return None
 
-    async def _resume(self, claim: Claim) -> None:
-        if claim.completed:
-            self._finished = (claim.last, claim.surgery_id)
+    async def _resume(self, surgery_id: UUID, principal: Principal) -> Recording | None:
+        """Return the right to go on; None for an operation that is complete or not there."""
+        claim = await self._claim_chosen(surgery_id, principal)
+        if claim is not None and not claim.completed:
+            try:
+                return await self._take(surgery_id, claim)
+            except Completed:
+                claim = await self._claim_chosen(surgery_id, principal)
+        if claim is not None:
+            self._finished = (claim.last, surgery_id)
             self._is_only_repeating = True
-        else:
-            self._record(await self._take(claim.surgery_id, claim))
+        return None
 
     async def _take(self, surgery_id: UUID, claim: Claim) -> Recording:
         """Wait for whoever records it to let go; a dead one is not waited for long."""
@@ -179,6 +190,8 @@ class SimulationConsumer(SocketConsumer):
                         force=loop.time() >= deadline,
                         now=_now(),
                     )
+            except Completed:
+                raise
             except Conflict:
                 raise PolicyViolation("another connection took this operation over") from None
             if recording is not None:
@@ -198,7 +211,9 @@ class SimulationConsumer(SocketConsumer):
                 return
             await self._start()
         recorder = self._recorder
-        recorder.add(movement)
+        # A FINISH that was stored just before the server was killed is not stored again.
+        if movement.event != FINISH or movement != recorder.last:
+            recorder.add(movement)
         if movement.event == FINISH:
             await self._finish(recorder, movement)
         elif recorder.is_behind:
@@ -232,12 +247,11 @@ class SimulationConsumer(SocketConsumer):
                 )
         except Conflict as conflict:
             # Another connection created it since we asked: take it over, if it is ours.
-            claim = await self._claim_chosen(chosen, self._surgeon) if chosen else None
-            if claim is None or claim.completed:
+            taken = await self._resume(chosen, self._surgeon) if chosen else None
+            if taken is None:
                 raise PolicyViolation(str(conflict)) from conflict
-            await self._resume(claim)
-        else:
-            self._record(recording)
+            recording = taken
+        self._record(recording)
 
     def _record(self, recording: Recording) -> None:
         self._recorder = Recorder(
@@ -285,14 +299,24 @@ class SimulationConsumer(SocketConsumer):
     # --- Leaving -----------------------------------------------------------------------
 
     async def on_close(self) -> None:
+        taken, self._taken = self._taken, None
         recorder, self._recorder = self._recorder, None
-        if recorder is None:
+        recording = recorder.recording if recorder is not None else taken
+        if recording is None:
             return
-        recording = recorder.recording
         self._recordings.let_go(recording.surgery_id, self)
         # What cannot be stored now was refused by a fence or a database that is away.
         with contextlib.suppress(Failure):
-            await recorder.flush()
+            if recorder is not None:
+                await recorder.flush()
+        try:
+            await self._release(recording)
+        except DatabaseProblem:
+            # Else it would stay this living process's, and never be interrupted.
+            if self.hub.spawn is not None:
+                self.hub.spawn(self._release_when_possible(recording))
+
+    async def _release(self, recording: Recording) -> None:
         with contextlib.suppress(Failure):
             await call(
                 surgeries.release_surgery,
@@ -300,6 +324,12 @@ class SimulationConsumer(SocketConsumer):
                 recording=recording.recording,
                 now=_now(),
             )
+
+    async def _release_when_possible(self, recording: Recording) -> None:
+        while True:
+            await asyncio.sleep(RELEASE_AGAIN_SECONDS)
+            with contextlib.suppress(DatabaseProblem):
+                return await self._release(recording)
 
     @property
     def _surgeon(self) -> Principal:
@@ -316,7 +346,8 @@ class AiConsumer(SocketConsumer):
         self.member.send(Frame(CONNECTED))
         # Held back until what it missed is written: positions keep the two apart.
         self.hub.subscribe(self.member, COMPLETED_TOPIC, held=True)
-        await self._send_backlog(upto=self.hub.position)
+        with _database_refusals():
+            await self._send_backlog(upto=self.hub.position)
         self.hub.catch_up(self.member)
 
     async def _send_backlog(self, *, upto: int) -> None:
@@ -327,6 +358,8 @@ class AiConsumer(SocketConsumer):
             if not entries:
                 return
             await self._send_unanalysed([entry.event for entry in entries])
+            if self.transport.is_blocked:
+                await self._until_it_reads()
             n = entries[-1].n
 
     async def _send_unanalysed(self, events: list[Event]) -> None:

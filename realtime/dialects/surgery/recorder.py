@@ -36,6 +36,7 @@ class Recorder:
         self.chunks = recording.chunks
         self.movements = recording.movements
         self.digest = recording.digest
+        self.last = recording.last
         self._writer = writer
         self._on_chunk = on_chunk
         self._on_failure = on_failure
@@ -51,6 +52,7 @@ class Recorder:
             return
         pending = self._pending
         pending.append(movement)
+        self.last = movement
         if len(pending) >= FRAMES_PER_CHUNK:
             self._cut()
         elif len(pending) == 1:

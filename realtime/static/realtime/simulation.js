@@ -22,9 +22,6 @@ const PUMP_MS = 250;
 /** Nothing left the browser for this long although it should: the network is gone. */
 const STUCK_MS = 12_000;
 
-/** A frame is stored at most 250 ms after it arrived; before that, asking is too early. */
-const SETTLE_MS = 600;
-
 /** FINISH is repeated, identical, until SAVED arrives. */
 const FINISH_AGAIN_MS = 8000;
 
@@ -35,8 +32,6 @@ const NORMAL = 1000;
 const BAD_DATA = 1003;
 const POLICY_VIOLATION = 1008;
 const TOO_BIG = 1009;
-
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export class Simulation {
   /** `onState({state, text})` as of RealtimeClient; `onSaved(surgeryId)` once. */
@@ -52,7 +47,6 @@ export class Simulation {
     this.isReady = false;
     this.isOver = false;
     this.hasBeenOpen = isResumed;
-    this.lastSentAt = 0;
     this.timers = {};
     this.onOnline = () => this.#retryNow();
     this.onOffline = () => this.#drop();
@@ -134,7 +128,6 @@ export class Simulation {
 
   #transmit(frame) {
     this.socket.send(JSON.stringify(frame));
-    this.lastSentAt = Date.now();
     if (frame === this.finish) {
       clearTimeout(this.timers.finish);
       this.timers.finish = setTimeout(() => this.#mayTransmit && this.#transmit(frame), FINISH_AGAIN_MS);
@@ -207,7 +200,6 @@ export class Simulation {
   /** Find the first kept frame that the server has not stored, and go on from there. */
   async #reconcile() {
     this.#tell("connecting", "Resuming the operation…");
-    await pause(Math.max(0, this.lastSentAt + SETTLE_MS - Date.now()));
     const stored = await this.#lastStored();
     const next = this.kept.findIndex(({ timestamp }) => timestamp > stored);
     this.sent = next < 0 ? this.kept.length : next;

@@ -1,0 +1,1 @@
+"""The Python client: asyncio, `websockets` and `httpx`; imports `realtime.core` only, no Django."""
