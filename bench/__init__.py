@@ -1,0 +1,1 @@
+"""What one server can carry, measured beside its baselines: `python -m bench`."""

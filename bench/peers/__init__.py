@@ -1,0 +1,1 @@
+"""The baselines: what somebody would write without this project."""
