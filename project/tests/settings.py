@@ -5,6 +5,6 @@ import os
 os.environ.setdefault("DEBUG", "1")
 
 # Parallel test workers share one Redis and must not hear each other.
-os.environ.setdefault("REDIS_PREFIX", f"test-{os.getpid()}")
+os.environ["REDIS_PREFIX"] = f"test-{os.getpid()}"
 
 from project.settings import *  # noqa: F403

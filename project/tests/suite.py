@@ -40,7 +40,7 @@ UNIT = [
 ]
 LIVE_STAGES = [
     Stage("live-sqlite", [*LIVE, *BY_FILE]),
-    Stage("live-postgres-redis", LIVE, full=True),
+    Stage("live-postgres-redis", [*LIVE, *BY_FILE], full=True),
     # A browser sees no difference between servers: once on each deployment is enough.
     Stage(
         "live-uvicorn",
