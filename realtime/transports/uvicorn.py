@@ -6,6 +6,8 @@ under uvicorn.
 
 import asyncio
 import logging
+import socket
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +15,9 @@ from realtime.core.errors import Disconnect
 from realtime.core.frames import Frame
 from realtime.transports.asgi import AsgiTransport
 from realtime.transports.base import CLOSE_TIMEOUT_SECONDS, OUTBOUND_HIGH, Message
+
+# struct linger: on, for no time at all.
+RESET_AT_ONCE = struct.pack("ii", 1, 0)
 
 
 class UvicornTransport(AsgiTransport):
@@ -80,7 +85,12 @@ class UvicornTransport(AsgiTransport):
         return self._data_of(message)
 
     def abort(self) -> None:
-        self._protocol.transport.abort()
+        transport = self._protocol.transport
+        connection = transport.get_extra_info("socket")
+        if connection is not None:
+            # Else the kernel keeps what the peer does not read, for minutes.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_ONCE)
+        transport.abort()
 
     @property
     def is_blocked(self) -> bool:
