@@ -1,0 +1,188 @@
+"""What is refused before accept, and what is selected of the offered subprotocols."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from realtime.core.limits import ConnectionBudget
+from realtime.negotiation import Gate, deny, subprotocol_for
+from realtime.tests.wire import Wire, turns
+
+TOKEN = "access_token.aaa.bbb.ccc"
+OURS = "https://clinic.example"
+
+
+class Inner:
+    """Accepts, and stays until it is let go."""
+
+    def __init__(self) -> None:
+        self.leave = asyncio.Event()
+        self.selected: list[str | None] = []
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        self.selected.append(scope["accepted_subprotocol"])
+        await receive()
+        await send({"type": "websocket.accept"})
+        await self.leave.wait()
+
+
+def unlimited() -> ConnectionBudget:
+    return ConnectionBudget(connections=0, per_minute=0)
+
+
+def gate(
+    inner: Any = None,
+    *,
+    origins: tuple[str, ...] = ("*",),
+    budget: ConnectionBudget | None = None,
+    is_draining: bool = False,
+) -> Gate:
+    return Gate(
+        inner or Inner(),
+        origins=list(origins),
+        budget=budget or unlimited(),
+        is_draining=lambda: is_draining,
+    )
+
+
+def from_origin(*origins: bytes) -> Wire:
+    return Wire(headers=[(b"host", b"x"), *((b"origin", origin) for origin in origins)])
+
+
+async def is_let_in(wire: Wire, application: Any) -> bool:
+    """Tell accept from a denial, which is a close before accept: HTTP 403."""
+    wire.open(application)
+    answer = await wire.next()
+    assert answer["type"] in ("websocket.accept", "websocket.close")
+    if answer["type"] == "websocket.close":
+        assert wire.application is not None
+        await wire.application
+        return False
+    return True
+
+
+# --- Origins -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("origin", [b"https://evil.example", b"null", b"", b"http://["])
+async def test_any_origin_means_any(origin: bytes) -> None:
+    assert await is_let_in(from_origin(origin), gate())
+
+
+@pytest.mark.parametrize("origin", [b"https://clinic.example", b"HTTPS://Clinic.Example"])
+async def test_a_listed_origin_is_let_in(origin: bytes) -> None:
+    assert await is_let_in(from_origin(origin), gate(origins=(OURS,)))
+
+
+async def test_a_client_that_is_no_browser_sends_none_and_is_let_in() -> None:
+    assert await is_let_in(from_origin(), gate(origins=(OURS,)))
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        b"https://evil.example",
+        b"http://clinic.example",
+        b"https://clinic.example:8443",
+        b"https://clinic.example.evil.example",
+        b"https://evilclinic.example",
+        b"https://clinic.example@evil.example",
+        b"https://user@clinic.example",
+        b"//clinic.example",
+        b"clinic.example",
+        b"null",
+        b"",
+        b"*",
+        b"http://[",
+        b"https://clinic.example\xff",
+    ],
+)
+async def test_every_other_origin_is_denied(origin: bytes) -> None:
+    assert not await is_let_in(from_origin(origin), gate(origins=(OURS,)))
+
+
+async def test_a_second_origin_must_be_listed_too() -> None:
+    wire = from_origin(OURS.encode(), b"https://evil.example")
+    assert not await is_let_in(wire, gate(origins=(OURS,)))
+
+
+# --- Budgets and draining ------------------------------------------------------------------
+
+
+async def test_an_address_over_its_connections_is_denied_until_one_leaves() -> None:
+    inner = Inner()
+    door = gate(inner, budget=ConnectionBudget(connections=1, per_minute=0))
+    first = Wire()
+    assert await is_let_in(first, door)
+    assert not await is_let_in(Wire(), door)
+    assert await is_let_in(Wire(client=("192.0.2.9", 1)), door)
+    inner.leave.set()
+    assert first.application is not None
+    await first.application
+    assert await is_let_in(Wire(), door)
+
+
+async def test_an_address_over_its_handshakes_is_denied() -> None:
+    door = gate(budget=ConnectionBudget(connections=0, per_minute=2))
+    assert [await is_let_in(Wire(), door) for _ in range(3)] == [True, True, False]
+
+
+async def test_an_application_that_fails_gives_its_place_back() -> None:
+    async def fails(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        raise LookupError("a fault")
+
+    door = gate(fails, budget=ConnectionBudget(connections=1, per_minute=0))
+    for _ in range(3):
+        with pytest.raises(LookupError):
+            await door({**Wire().scope}, None, None)
+
+
+async def test_a_forbidden_origin_is_not_counted_against_the_address() -> None:
+    budget = ConnectionBudget(connections=0, per_minute=1)
+    door = gate(origins=(OURS,), budget=budget)
+    assert not await is_let_in(from_origin(b"https://evil.example"), door)
+    assert await is_let_in(from_origin(OURS.encode()), door)
+
+
+async def test_a_connection_without_an_address_is_let_in() -> None:
+    assert await is_let_in(Wire(client=None), gate())
+
+
+async def test_while_draining_nobody_is_let_in() -> None:
+    assert not await is_let_in(Wire(), gate(is_draining=True))
+
+
+async def test_an_unknown_path_is_denied_before_accept() -> None:
+    wire = Wire()
+    wire.open(deny)
+    assert (await wire.next())["type"] == "websocket.close"
+    await turns()
+    assert wire.outbound.empty()
+
+
+# --- Subprotocols --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("offers", "selected"),
+    [
+        ([], None),
+        (["realtime.v1"], "realtime.v1"),
+        (["realtime.v1", TOKEN], "realtime.v1"),
+        ([TOKEN, "realtime.v1"], "realtime.v1"),
+        ([TOKEN], TOKEN),
+        ([TOKEN, "graphql-ws"], None),
+        (["graphql-ws"], None),
+    ],
+)
+def test_a_token_is_echoed_only_when_it_is_the_sole_offer(
+    offers: list[str], selected: str | None
+) -> None:
+    assert subprotocol_for(offers) == selected
+
+
+async def test_the_selection_is_handed_to_the_application() -> None:
+    inner = Inner()
+    assert await is_let_in(Wire(subprotocols=["realtime.v1", TOKEN]), gate(inner))
+    assert inner.selected == ["realtime.v1"]
