@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
+from django.conf import settings
 from django.db import Error as DatabaseProblem
 
 from accounts.access import principal_again, principal_for_token
@@ -53,10 +54,11 @@ class TokenAuth:
         if len(tokens) > 1:
             raise PolicyViolation("more than one token was given")
         try:
-            return await call(principal_for_token, tokens[0])
+            async with asyncio.timeout(settings.AUTH_TIMEOUT_SECONDS):
+                return await call(principal_for_token, tokens[0])
         except BadToken as error:
             raise PolicyViolation(error.public_text) from None
-        except DatabaseProblem as problem:
+        except (DatabaseProblem, TimeoutError) as problem:
             logger.warning("a token cannot be checked: %s", type(problem).__name__)
             raise TryLater("accounts cannot be checked now: try again later") from None
 
@@ -106,7 +108,12 @@ class AccessWatch:
         # after it, would give back what that one took.
         async with self._turn:
             members = [m for m in self._hub if self._concerns(event, m.session.principal)]
-            await asyncio.gather(*map(self._look_again, members))
+            await asyncio.gather(*map(self._judge, members))
+
+    async def look_again(self, member: Member) -> None:
+        """Re-authorise one member, whose rights may have changed while it was let in."""
+        async with self._turn:
+            await self._judge(member)
 
     @staticmethod
     def _concerns(event: AccessChanged, principal: Principal) -> bool:
@@ -116,7 +123,7 @@ class AccessWatch:
             or event.role == principal.role
         )
 
-    async def _look_again(self, member: Member) -> None:
+    async def _judge(self, member: Member) -> None:
         session = member.session
         try:
             session.principal = await self._principal_again(session.principal)

@@ -70,7 +70,9 @@ class Broker:
     def publish_journal(self, entries: list[Numbered]) -> None:
         """Tell the other processes of numbered events; large ones by position alone."""
         message: dict[str, Any] = {"type": "journal", "node": self._node_id}
-        if sum(len(entry.payload) for entry in entries) <= MESSAGE_BYTES_MAX:
+        is_small = sum(len(entry.payload) for entry in entries) <= MESSAGE_BYTES_MAX
+        # A layer that hangs must not make us keep what the journal keeps already.
+        if is_small and not self.is_deaf:
             message["entries"] = [[entry.n, entry.topic, entry.payload] for entry in entries]
         self._outbox.append((JOURNAL_GROUP, message))
         self._has_work.set()

@@ -5,9 +5,10 @@ through here must not wait for another thread while it holds a transaction.
 """
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import ParamSpec, TypeVar
 
 from django.conf import settings
@@ -15,6 +16,8 @@ from django.db import connections
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+STOP_SECONDS = 10.0
 
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
@@ -30,16 +33,19 @@ async def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T
 
 
 def stop_calls() -> None:
-    """Wait for the calls that run, close the threads' connections; a new call starts anew."""
+    """Wait for the calls that run, close the threads' connections; a new call starts anew.
+
+    A call that hangs is waited for `STOP_SECONDS`, then left behind.
+    """
     global _pool
     with _lock:
         pool, _pool = _pool, None
     if pool is not None:
         # A connection can only be closed in its own thread: the barrier makes each take one turn.
         everyone = threading.Barrier(settings.CALL_THREADS)
-        for _ in range(settings.CALL_THREADS):
-            pool.submit(_close_connections, everyone)
-        pool.shutdown(wait=True)
+        turns = [pool.submit(_close_connections, everyone) for _ in range(settings.CALL_THREADS)]
+        _, hanging = wait(turns, timeout=STOP_SECONDS)
+        pool.shutdown(wait=not hanging, cancel_futures=True)
 
 
 def _ensure_pool() -> ThreadPoolExecutor:
@@ -51,7 +57,8 @@ def _ensure_pool() -> ThreadPoolExecutor:
 
 
 def _close_connections(everyone: threading.Barrier) -> None:
-    everyone.wait()
+    with contextlib.suppress(threading.BrokenBarrierError):
+        everyone.wait(timeout=STOP_SECONDS)
     connections.close_all()
 
 

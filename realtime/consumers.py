@@ -39,7 +39,8 @@ class SocketConsumer:
     """One connection of one dialect; subclasses fill in the order of talk.
 
     The scope carries `principal` (or None and a `refusal` to raise), put there by
-    `realtime.auth`, and `accepted_subprotocol`, put there by `realtime.negotiation`.
+    `realtime.auth`, `accepted_subprotocol`, put there by `realtime.negotiation`, and
+    `access_changes`, the hub's count before the token was read.
     """
 
     dialect: ClassVar[Dialect]
@@ -149,11 +150,18 @@ class SocketConsumer:
         self.member = Member(self._new_session(scope, principal), self.transport, self.dialect)
         self.hub.join(self.member)
         try:
+            self._catch_access_change(scope)
             self.watch_expiry()
             await self._talk()
         finally:
             self._stop_expiry()
             self.hub.leave(self.member)
+
+    def _catch_access_change(self, scope: dict[str, Any]) -> None:
+        """Look again when rights changed between reading the token and joining the hub."""
+        seen = scope.get("access_changes", self.hub.access_changes)
+        if seen != self.hub.access_changes and self.hub.look_again is not None:
+            self.hub.look_again(self.member)
 
     def _admit(self, scope: dict[str, Any]) -> Principal:
         principal: Principal | None = scope["principal"]

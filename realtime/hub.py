@@ -118,6 +118,9 @@ class Hub:
         self.history: History | None = None
         self.spawn: Spawn | None = None
         self.delivered = 0
+        # Counts what may have changed somebody's rights, for those who are just being let in.
+        self.access_changes = 0
+        self.look_again: Callable[[Member], object] | None = None
         self._cohorts: dict[str, dict[CohortKey, Cohort]] = {}
         self._of_user: dict[object, set[Member]] = {}
         self._emptied = asyncio.Event()
@@ -293,10 +296,18 @@ class Hub:
         self, dialect: Dialect, event: Event, n: int | None, frames: dict[str, Frame | None]
     ) -> Frame | None:
         if dialect.name not in frames:
-            position = None if n is None else f"{self.epoch}-{n}"
-            payload = dialect.render(event, position)
-            frames[dialect.name] = None if payload is None else Frame(payload)
+            frames[dialect.name] = self._render(dialect, event, n)
         return frames[dialect.name]
+
+    def _render(self, dialect: Dialect, event: Event, n: int | None) -> Frame | None:
+        position = None if n is None else f"{self.epoch}-{n}"
+        try:
+            payload = dialect.render(event, position)
+        except Exception:
+            # One dialect's fault must not keep the event from the others.
+            logger.exception("%s has no words for %s", dialect.name, event.kind)
+            return None
+        return None if payload is None else Frame(payload)
 
     def _leave_behind(self, member: Member, event: Event, n: int | None, frame: Frame) -> None:
         if n is not None:

@@ -27,6 +27,7 @@ PRUNED_AT_ONCE = 5_000
 Listener = Callable[[list["Numbered"]], None]
 
 _numbering = threading.Lock()
+_wanted = threading.Event()
 _listeners: list[Listener] = []
 
 
@@ -62,16 +63,22 @@ def append(event: Event) -> None:
 def number_committed() -> list[Numbered]:
     """Give every committed, unnumbered row its position, tell the listeners, return them.
 
-    One thread of a process at a time; who waited finds nothing left to do. Processes are
-    kept apart by the head row's lock.
+    One thread of a process at a time; who comes meanwhile leaves its rows to that one and
+    returns nothing. Processes are kept apart by the head row's lock.
     """
-    with _numbering:
-        numbered: list[Numbered] = []
-        while batch := _number_batch():
-            numbered += batch
-            for listener in _listeners:
-                listener(batch)
-        return numbered
+    numbered: list[Numbered] = []
+    _wanted.set()
+    # Looked at again after the release: a thread that was turned away just before left a wish.
+    while _wanted.is_set() and _numbering.acquire(blocking=False):
+        try:
+            _wanted.clear()
+            while batch := _number_batch():
+                numbered += batch
+                for listener in _listeners:
+                    listener(batch)
+        finally:
+            _numbering.release()
+    return numbered
 
 
 def on_numbered(listener: Listener) -> Callable[[], None]:

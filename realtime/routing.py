@@ -8,6 +8,7 @@ from django.conf import settings
 from django.urls import re_path
 
 from realtime.auth import TokenAuth
+from realtime.consumers import SocketConsumer
 from realtime.core.limits import ConnectionBudget, DialectLimits
 from realtime.dialects.pubsub.consumer import PubsubConsumer
 from realtime.dialects.surgery.consumer import AiConsumer, SimulationConsumer
@@ -67,10 +68,12 @@ def _user_budget(limits: DialectLimits) -> ConnectionBudget | None:
     )
 
 
-def _each(make: Callable[[], App]) -> App:
+def _each(make: Callable[[], SocketConsumer]) -> App:
     """Return an application that makes a consumer of its own for each connection."""
 
     async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        await TokenAuth(make())(scope, receive, send)
+        consumer = make()
+        scope["access_changes"] = consumer.hub.access_changes
+        await TokenAuth(consumer)(scope, receive, send)
 
     return application

@@ -84,6 +84,7 @@ class Runtime:
         )
         self.hub.history = self.tail.read_after
         self.hub.spawn = self.spawn
+        self.hub.look_again = lambda member: self.spawn(self._access.look_again(member))
         self.writer.start()
         await self._find_database()
         self._stop_listening = journal.on_numbered(
@@ -183,6 +184,7 @@ class Runtime:
         if isinstance(event, RecordingClaimed):
             self.recordings.on_claimed(event)
         elif isinstance(event, AccessChanged):
+            self.hub.access_changes += 1
             self.spawn(self._access.on_access_changed(event))
         self.hub.deliver(event, n)
 

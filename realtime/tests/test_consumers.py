@@ -87,6 +87,19 @@ async def test_who_is_unknown_is_accepted_and_closed_so_that_the_code_is_seen(hu
     assert not hub.members
 
 
+async def test_rights_that_change_during_the_handshake_are_looked_at_again(hub: Hub) -> None:
+    looked_at: list[str] = []
+    hub.look_again = lambda one: looked_at.append(one.session.principal.username)
+    late, calm = wire_of(principal("late")), wire_of(principal("calm"))
+    late.scope["access_changes"] = calm.scope["access_changes"] = hub.access_changes
+    await calm.opened(consumer(hub))
+    hub.access_changes += 1
+    await late.opened(consumer(hub))
+    assert looked_at == ["late"]
+    await late.end()
+    await calm.end()
+
+
 async def test_a_role_that_may_not_open_the_endpoint_is_refused(hub: Hub) -> None:
     wire = wire_of(principal(endpoints=("ai",)))
     code, reason = await refusal_of(wire, consumer(hub))

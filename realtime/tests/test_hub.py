@@ -102,6 +102,21 @@ def test_an_event_is_rendered_once_for_everyone_and_framed_once(hub: Hub) -> Non
     assert hub.delivered == 50
 
 
+def test_a_dialect_without_words_for_an_event_keeps_it_from_nobody_else(
+    hub: Hub, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Speechless(PlainDialect):
+        def render(self, event: Event, position: str | None) -> bytes | None:
+            raise TypeError("a fault in this dialect")
+
+    silent = joined(hub, "surgeries.*", dialect=Speechless("speechless"))
+    other = joined(hub, "surgeries.*", dialect=PlainDialect())
+    hub.deliver(started(), 1)
+    assert texts(silent) == []
+    assert len(texts(other)) == 1
+    assert "speechless has no words for SurgeryStarted" in caplog.text
+
+
 def test_different_patterns_and_rights_share_one_rendering(hub: Hub) -> None:
     dialect = PlainDialect()
     joined(hub, "surgeries.*", dialect=dialect)

@@ -133,6 +133,21 @@ def test_listeners_hear_every_batch_in_order_until_they_stop() -> None:
     assert batches == [[1, 2], [3]]
 
 
+def test_who_comes_while_another_numbers_leaves_its_rows_to_that_one() -> None:
+    turned_away: list[list[Numbered]] = []
+
+    def commit_more(batch: list[Numbered]) -> None:
+        if not turned_away:
+            happen("b")
+            turned_away.append(journal.number_committed())
+
+    stop = journal.on_numbered(commit_more)
+    happen("a")
+    stop()
+    assert turned_away == [[]]
+    assert [n for n, _ in numbered()] == [1, 2]
+
+
 def test_a_listener_that_fails_does_not_fail_the_change(heard: list[Numbered]) -> None:
     def fails(batch: list[Numbered]) -> None:
         raise RuntimeError("the event loop is closed")

@@ -179,6 +179,7 @@ class SimulationConsumer(SocketConsumer):
         """Wait for whoever records it to let go; a dead one is not waited for long."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + LET_GO_SECONDS
+        pause = LOOK_AGAIN_SECONDS
         while True:
             try:
                 with _database_refusals():
@@ -196,7 +197,8 @@ class SimulationConsumer(SocketConsumer):
                 raise PolicyViolation("another connection took this operation over") from None
             if recording is not None:
                 return recording
-            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            await asyncio.sleep(min(pause, max(deadline - loop.time(), 0)))
+            pause *= 2
 
     def give_way(self) -> None:
         """Let the other socket have it, with everything that arrived here until now."""
@@ -227,7 +229,7 @@ class SimulationConsumer(SocketConsumer):
         """Answer a FINISH that was answered already; nothing new happens."""
         if self._finished is not None:
             finish, surgery_id = self._finished
-            if movement == finish:
+            if movement == finish and finish.event == FINISH:
                 self.member.send(Frame(saved(surgery_id)))
                 return True
         if self._is_only_repeating:

@@ -62,7 +62,8 @@ class Recorder:
     @property
     def is_behind(self) -> bool:
         """Whether the database is so slow that the surgeon must wait."""
-        return len(self._unstored) >= UNSTORED_CHUNKS_MAX
+        most = 1 if self._writer.is_behind else UNSTORED_CHUNKS_MAX
+        return len(self._unstored) >= most
 
     async def catch_up(self) -> None:
         """Wait until the oldest chunk is stored. Raises what prevented it."""

@@ -28,6 +28,7 @@ class FakeWriter:
         self.chunks: list[Chunk] = []
         self.answers: list[asyncio.Future[None]] = []
         self.is_stopped = False
+        self.is_behind = False
 
     def put(self, chunk: Chunk) -> asyncio.Future[None]:
         if self.is_stopped:
@@ -171,6 +172,14 @@ async def test_a_database_that_is_slow_makes_the_surgeon_wait(room: Room) -> Non
     room.writer.commit()
     await waiting
     assert not room.recorder.is_behind
+
+
+async def test_a_writer_that_is_behind_makes_every_surgeon_wait_for_each_chunk(room: Room) -> None:
+    room.writer.is_behind = True
+    room.send(FRAMES_PER_CHUNK - 1)
+    assert not room.recorder.is_behind
+    room.send(1)
+    assert room.recorder.is_behind
 
 
 async def test_a_wait_that_is_cancelled_does_not_cancel_the_writing(room: Room) -> None:
