@@ -40,14 +40,18 @@ class StartsFirst:
         self._inner = inner
         self._runtime = runtime
 
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        if not self._runtime.is_started and not self._runtime.is_draining:
-            try:
-                async with asyncio.timeout(START_SECONDS):
-                    await self._runtime.start()
-            except TimeoutError:
-                await _try_later(receive, send)
-                return
+    def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> Awaitable[None]:
+        if self._runtime.is_started or self._runtime.is_draining:
+            return self._inner(scope, receive, send)
+        return self._start_and_serve(scope, receive, send)
+
+    async def _start_and_serve(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await self._runtime.start()
+        except TimeoutError:
+            await _try_later(receive, send)
+            return
         await self._inner(scope, receive, send)
 
 

@@ -35,14 +35,20 @@ class Gate:
         self._budget = budget
         self._is_draining = is_draining
 
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+    def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> Awaitable[None]:
         client = scope.get("client")
         address = client[0] if client else ""
         if not self._lets_in(scope, address):
-            await deny(scope, receive, send)
-            return
+            return deny(scope, receive, send)
+        scope["accepted_subprotocol"] = subprotocol_for(scope.get("subprotocols", ()))
+        if not self._budget.connections:
+            return self._inner(scope, receive, send)
+        return self._serve_counted(address, scope, receive, send)
+
+    async def _serve_counted(
+        self, address: str, scope: dict[str, Any], receive: Any, send: Any
+    ) -> None:
         try:
-            scope["accepted_subprotocol"] = subprotocol_for(scope.get("subprotocols", ()))
             await self._inner(scope, receive, send)
         finally:
             self._budget.release(address)

@@ -1,11 +1,13 @@
-"""Which path speaks which dialect."""
+"""Which path speaks which dialect.
+
+Between the server and a consumer nothing awaits that need not: every coroutine that waits for
+another stays in memory for as long as the socket is open.
+"""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from channels.routing import URLRouter
 from django.conf import settings
-from django.urls import re_path
 
 from realtime.auth import TokenAuth
 from realtime.consumers import SocketConsumer
@@ -40,17 +42,22 @@ def websocket_application(runtime: Runtime) -> App:
     def pubsub() -> PubsubConsumer:
         return PubsubConsumer(hub, limits["pubsub"], users["pubsub"])
 
-    router = URLRouter(
-        [
-            re_path(r"^ws/simulation/?$", _each(simulation)),
-            re_path(r"^ws/ai/?$", _each(ai)),
-            re_path(r"^ws/pubsub/?$", _each(pubsub)),
-            # Channels' router raises for a path it does not know, which would be a 500.
-            re_path(r"", deny),
-        ]
-    )
+    consumers: dict[str, Callable[[], SocketConsumer]] = {
+        "/ws/simulation": simulation,
+        "/ws/ai": ai,
+        "/ws/pubsub": pubsub,
+    }
+
+    def route(scope: dict[str, Any], receive: Any, send: Any) -> Awaitable[None]:
+        make = consumers.get(_path_of(scope))
+        if make is None:
+            return deny(scope, receive, send)
+        consumer = make()
+        scope["access_changes"] = consumer.hub.access_changes
+        return TokenAuth(consumer)(scope, receive, send)
+
     return Gate(
-        router,
+        route,
         origins=[origin.lower() for origin in settings.ALLOWED_ORIGINS],
         budget=ConnectionBudget(
             connections=settings.CONNECTIONS_PER_ADDRESS,
@@ -68,12 +75,7 @@ def _user_budget(limits: DialectLimits) -> ConnectionBudget | None:
     )
 
 
-def _each(make: Callable[[], SocketConsumer]) -> App:
-    """Return an application that makes a consumer of its own for each connection."""
-
-    async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        consumer = make()
-        scope["access_changes"] = consumer.hub.access_changes
-        await TokenAuth(consumer)(scope, receive, send)
-
-    return application
+def _path_of(scope: dict[str, Any]) -> str:
+    """Return the path below the root path, without a slash at its end."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path") or "").rstrip("/")

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs
@@ -117,10 +117,10 @@ class SimulationConsumer(SocketConsumer):
         # Set while the socket may only repeat the FINISH of a completed operation.
         self._is_only_repeating = False
 
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+    def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> Awaitable[None]:
         query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         self._chosen_raw = query.get("surgery", [None])[-1]
-        await super().__call__(scope, receive, send)
+        return super().__call__(scope, receive, send)
 
     @property
     def recording_number(self) -> int:
