@@ -72,10 +72,12 @@ def number_committed() -> list[Numbered]:
     while _wanted.is_set() and _numbering.acquire(blocking=False):
         try:
             _wanted.clear()
-            while batch := _number_batch():
+            is_full = True
+            while is_full:
+                batch = _number_batch()
+                is_full = len(batch) == NUMBERED_AT_ONCE
                 numbered += batch
-                for listener in _listeners:
-                    listener(batch)
+                _tell(batch)
         finally:
             _numbering.release()
     return numbered
@@ -149,8 +151,6 @@ def prune(before: datetime) -> int:
 def _number_batch() -> list[Numbered]:
     unnumbered = JournalEntry.objects.filter(position=None).order_by("id")
     try:
-        if not unnumbered.exists():
-            return []
         with transaction.atomic():
             row = JournalHead.objects.select_for_update().get(pk=JournalHead.SINGLETON)
             # Only now, behind the lock, is it certain that nobody else numbers these.
@@ -168,6 +168,12 @@ def _number_batch() -> list[Numbered]:
         # The rows are safe; the tail's sweep numbers them when the database answers again.
         logger.warning("numbering failed; the sweep will repeat it", exc_info=True)
         return []
+
+
+def _tell(batch: list[Numbered]) -> None:
+    if batch:
+        for listener in _listeners:
+            listener(batch)
 
 
 def _write_positions(pairs: list[tuple[int, int]]) -> None:
