@@ -100,6 +100,7 @@ class Server:
                 env=dict(self._environment),
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                preexec_fn=_heed_interrupts,
             )
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
@@ -152,3 +153,8 @@ class Server:
         except (OSError, http.client.HTTPException):
             return False
         return status == 200
+
+
+def _heed_interrupts() -> None:
+    """Undo what a shell does to its background jobs: they inherit that SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
