@@ -4,6 +4,8 @@ import logging
 from datetime import datetime, timedelta
 
 import msgspec
+from axes.models import AccessAttempt, AccessFailureLog, AccessLog
+from django.contrib.sessions.models import Session
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -14,6 +16,8 @@ from accounts.tokens import BadToken, TokenProblem
 from realtime.core.errors import Conflict, NotFound
 
 logger = logging.getLogger("vitalwire.accounts")
+
+LOGINS_KEPT = timedelta(days=90)
 
 
 class LoginTokens(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +70,6 @@ def rotate_refresh(refresh: str, *, now: datetime | None = None) -> tuple[User, 
 def revoke_token(token_id: str, *, user: User, expires_at: datetime) -> bool:
     """Take one token back until it would have expired; False when it was taken back before."""
     now = timezone.now()
-    RevokedToken.objects.filter(expires_at__lt=now).delete()
     _, is_new = RevokedToken.objects.get_or_create(
         token_id=token_id,
         defaults={"user": user, "expires_at": expires_at, "revoked_at": now},
@@ -95,6 +98,15 @@ def revoke_all_tokens(user: User, *, now: datetime | None = None) -> User:
     account.save(update_fields=["tokens_valid_from"])
     logger.info("all tokens of user %s revoked", account.pk)
     return account
+
+
+def prune(*, now: datetime) -> None:
+    """Delete what no longer matters: expired revocations and sessions, logins long past."""
+    RevokedToken.objects.filter(expires_at__lt=now).delete()
+    Session.objects.filter(expire_date__lt=now).delete()
+    long_past = now - LOGINS_KEPT
+    for log in (AccessLog, AccessFailureLog, AccessAttempt):
+        log.objects.filter(attempt_time__lt=long_past).delete()
 
 
 @transaction.atomic

@@ -12,6 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.db import Error as DatabaseProblem
 
+from accounts import services as accounts
 from devices.services import surgeries
 from devices.writer import Writer
 from realtime import journal, nodes
@@ -221,8 +222,9 @@ class Runtime:
         await call(_sweep, self.node_id)
 
     async def _prune(self) -> None:
-        before = datetime.now(UTC) - timedelta(days=settings.JOURNAL_DAYS)
-        await call(journal.prune, before)
+        now = datetime.now(UTC)
+        await call(journal.prune, now - timedelta(days=settings.JOURNAL_DAYS))
+        await call(accounts.prune, now=now)
 
     async def _look_after(self) -> None:
         now = asyncio.get_running_loop().time()

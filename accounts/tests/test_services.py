@@ -5,6 +5,8 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from axes.models import AccessLog
+from django.contrib.sessions.models import Session
 from django.db import connection
 from django.utils import timezone
 
@@ -105,13 +107,6 @@ def test_revoking_all_again_ends_what_was_issued_between(surgeon: User) -> None:
         principal_for_token(between)
 
 
-def test_revocation_is_forgotten_when_the_token_would_have_expired(surgeon: User) -> None:
-    past = timezone.now() - timedelta(seconds=1)
-    services.revoke_token("old", user=surgeon, expires_at=past)
-    services.revoke_token("new", user=surgeon, expires_at=timezone.now() + timedelta(days=1))
-    assert list(RevokedToken.objects.values_list("token_id", flat=True)) == ["new"]
-
-
 def test_own_refresh_token_is_revoked_and_a_foreign_one_is_not(
     surgeon: User, make_user: Callable[..., User]
 ) -> None:
@@ -141,3 +136,17 @@ def test_stale_instance_does_not_undo_what_others_changed(surgeon: User) -> None
     surgeon.refresh_from_db()
     assert surgeon.role_id == roles.MEMBER
     assert not surgeon.is_active
+
+
+def test_what_no_longer_matters_is_deleted_and_nothing_else(surgeon: User) -> None:
+    now = timezone.now()
+    for name, expires_at in (("old", now - timedelta(days=1)), ("new", now + timedelta(days=1))):
+        services.revoke_token(name, user=surgeon, expires_at=expires_at)
+        Session.objects.create(session_key=name, session_data="", expire_date=expires_at)
+    long_past = AccessLog.objects.create(username="past")
+    AccessLog.objects.filter(pk=long_past.pk).update(attempt_time=now - timedelta(days=91))
+    AccessLog.objects.create(username="present")
+    services.prune(now=now)
+    assert list(RevokedToken.objects.values_list("token_id", flat=True)) == ["new"]
+    assert list(Session.objects.values_list("session_key", flat=True)) == ["new"]
+    assert list(AccessLog.objects.values_list("username", flat=True)) == ["present"]
