@@ -16,7 +16,7 @@ from django.db import Error as DatabaseProblem
 
 from accounts.access import principal_again, principal_for_token
 from accounts.tokens import BadToken
-from realtime.calls import call
+from realtime.calls import call, call_patiently
 from realtime.core.errors import Disconnect, Forbidden, PolicyViolation, TryLater
 from realtime.core.events import AccessChanged
 from realtime.core.session import Principal
@@ -26,7 +26,6 @@ logger = logging.getLogger("vitalwire.auth")
 
 SUBPROTOCOL_PREFIX = "access_token."
 QUERY_FIELDS_MAX = 32
-LOOK_AGAIN_SECONDS = 1.0
 
 App = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 
@@ -126,7 +125,8 @@ class AccessWatch:
     async def _judge(self, member: Member) -> None:
         session = member.session
         try:
-            session.principal = await self._principal_again(session.principal)
+            # A database that is away is waited for: who was shut out must not stay for that.
+            session.principal = await call_patiently(principal_again, session.principal)
             if not session.principal.may_open(session.endpoint):
                 raise Forbidden(f"role {session.principal.role} may not open this endpoint")
         except (BadToken, Forbidden) as error:
@@ -139,12 +139,3 @@ class AccessWatch:
         ended = self._hub.reauthorise(member)
         if ended:
             self._on_narrowed(member, ended)
-
-    @staticmethod
-    async def _principal_again(principal: Principal) -> Principal:
-        """Wait out a database that is away: who was shut out must not stay for that."""
-        while True:
-            try:
-                return await call(principal_again, principal)
-            except DatabaseProblem:
-                await asyncio.sleep(LOOK_AGAIN_SECONDS)

@@ -12,12 +12,14 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from typing import ParamSpec, TypeVar
 
 from django.conf import settings
+from django.db import Error as DatabaseProblem
 from django.db import connections
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 STOP_SECONDS = 10.0
+AWAY_SECONDS = 1.0
 
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
@@ -30,6 +32,15 @@ async def call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T
     """
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(_ensure_pool(), lambda: _run(function, args, kwargs))
+
+
+async def call_patiently(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Like `call`, but wait out a database that is away: ask again every `AWAY_SECONDS`."""
+    while True:
+        try:
+            return await call(function, *args, **kwargs)
+        except DatabaseProblem:
+            await asyncio.sleep(AWAY_SECONDS)
 
 
 def stop_calls() -> None:

@@ -13,6 +13,7 @@ from accounts import roles
 from accounts.models import User
 from accounts.tokens import BadToken, TokenProblem, issue_access
 from realtime import auth as module
+from realtime import calls
 from realtime.auth import AccessWatch, TokenAuth, tokens_in
 from realtime.calls import call
 from realtime.core.errors import Disconnect, PolicyViolation, TryLater
@@ -255,7 +256,7 @@ class Watched:
 def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
     watched = Watched()
     monkeypatch.setattr(module, "principal_again", watched.look)
-    monkeypatch.setattr(module, "LOOK_AGAIN_SECONDS", 0)
+    monkeypatch.setattr(calls, "AWAY_SECONDS", 0)
     return watched
 
 

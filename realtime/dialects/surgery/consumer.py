@@ -19,7 +19,7 @@ from devices.services.surgeries import Claim, Completed, Recording
 from devices.trajectory import Chunk
 from devices.writer import Writer
 from realtime import journal
-from realtime.calls import call
+from realtime.calls import call, call_patiently
 from realtime.consumers import SocketConsumer
 from realtime.core.errors import (
     BadData,
@@ -54,7 +54,6 @@ BACKLOG = timedelta(days=1)
 BACKLOG_AT_ONCE = 500
 LET_GO_SECONDS = 1.0
 LOOK_AGAIN_SECONDS = 0.02
-RELEASE_AGAIN_SECONDS = 1.0
 
 PublishLive = Callable[[Event], None]
 
@@ -316,22 +315,16 @@ class SimulationConsumer(SocketConsumer):
         except DatabaseProblem:
             # Else it would stay this living process's, and never be interrupted.
             if self.hub.spawn is not None:
-                self.hub.spawn(self._release_when_possible(recording))
+                self.hub.spawn(self._release(recording, ask=call_patiently))
 
-    async def _release(self, recording: Recording) -> None:
+    async def _release(self, recording: Recording, ask: Callable[..., Any] = call) -> None:
         with contextlib.suppress(Failure):
-            await call(
+            await ask(
                 surgeries.release_surgery,
                 surgery_id=recording.surgery_id,
                 recording=recording.recording,
                 now=_now(),
             )
-
-    async def _release_when_possible(self, recording: Recording) -> None:
-        while True:
-            await asyncio.sleep(RELEASE_AGAIN_SECONDS)
-            with contextlib.suppress(DatabaseProblem):
-                return await self._release(recording)
 
     @property
     def _surgeon(self) -> Principal:

@@ -14,6 +14,7 @@ from accounts.tokens import issue_access
 from devices.models import Surgery
 from devices.services import surgeries
 from devices.trajectory import Movement, decode_movements
+from realtime import calls
 from realtime.calls import call
 from realtime.dialects.surgery import consumer as module
 from realtime.models import JournalEntry
@@ -209,7 +210,7 @@ async def test_a_database_that_is_away_while_letting_go_is_waited_for(
     serving: Runtime, grey: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else the operation would be this process's for ever, and never interrupted."""
-    monkeypatch.setattr(module, "RELEASE_AGAIN_SECONDS", 0)
+    monkeypatch.setattr(calls, "AWAY_SECONDS", 0)
     problems = [OperationalError("connection refused")] * 3
     release = surgeries.release_surgery
 
