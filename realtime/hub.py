@@ -122,14 +122,12 @@ class Hub:
         self.access_changes = 0
         self.look_again: Callable[[Member], object] | None = None
         self._cohorts: dict[str, dict[CohortKey, Cohort]] = {}
-        self._of_user: dict[object, set[Member]] = {}
         self._emptied = asyncio.Event()
 
     # --- Members -----------------------------------------------------------------------
 
     def join(self, member: Member) -> None:
         self.members[member.session.id] = member
-        self._of_user.setdefault(member.session.principal.user_id, set()).add(member)
         member.transport.on_drained = lambda: self._drained(member)
 
     def leave(self, member: Member) -> None:
@@ -137,12 +135,6 @@ class Hub:
         for pattern in list(member.cohorts):
             self.unsubscribe(member, pattern)
         self.members.pop(member.session.id, None)
-        user_id = member.session.principal.user_id
-        others = self._of_user.get(user_id)
-        if others is not None:
-            others.discard(member)
-            if not others:
-                del self._of_user[user_id]
         member.transport.on_drained = None
         if not self.members:
             self._emptied.set()
@@ -152,9 +144,6 @@ class Hub:
         while self.members:
             self._emptied.clear()
             await self._emptied.wait()
-
-    def of_user(self, user_id: object) -> list[Member]:
-        return list(self._of_user.get(user_id, ()))
 
     def count_of(self, dialect: str) -> int:
         """Return how many sessions a dialect has."""
@@ -224,10 +213,6 @@ class Hub:
         for member in self.members.values():
             if member.behind_at is not None:
                 member.behind_at = position
-
-    def is_heard(self, topic: str) -> bool:
-        """Tell whether anybody here subscribed to `topic`: spares building what nobody reads."""
-        return any(pattern in self._cohorts for pattern in patterns_matching(topic))
 
     # --- Delivery ----------------------------------------------------------------------
 
@@ -367,9 +352,9 @@ class Hub:
         except msgspec.DecodeError:
             return  # A newer build wrote it; the tail has said so.
         if member.hears(event):
-            payload = member.dialect.render(event, f"{self.epoch}-{entry.n}")
-            if payload is not None:
-                member.send(Frame(payload))
+            frame = self._render(member.dialect, event, entry.n)
+            if frame is not None:
+                member.send(frame)
 
     def _write_conflated(self, member: Member) -> None:
         waiting, member.conflated = member.conflated, None
