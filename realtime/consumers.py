@@ -118,6 +118,9 @@ class SocketConsumer:
         except Disconnect as refusal:
             await self._refuse(scope, refusal)
             return
+        except Exception as error:
+            await self._refuse(scope, self._fault_of_ours(error))
+            return
         try:
             await self._accept(scope)
         except Closed:
@@ -179,18 +182,22 @@ class SocketConsumer:
         return principal
 
     async def _talk(self) -> None:
-        """Open, read until somebody ends it, close. The one funnel for what goes wrong."""
+        """Open, read until somebody ends it, close."""
         try:
             try:
                 await self.on_open()
                 await self._read()
             finally:
                 await self.on_close()
-        except (Closed, Disconnect, asyncio.CancelledError):
+        except (Closed, Disconnect):
             raise
         except Exception as error:
-            logger.exception("a fault of ours on %s", self.endpoint)
-            raise ServerFault("internal error") from error
+            raise self._fault_of_ours(error) from error
+
+    def _fault_of_ours(self, error: Exception) -> ServerFault:
+        """The one funnel for what nobody expected: all of it to the log, none to the peer."""
+        logger.error("a fault of ours on %s", self.endpoint, exc_info=error)
+        return ServerFault("internal error")
 
     async def _read(self) -> None:
         receive, session, limits = self.transport.receive, self.member.session, self.limits

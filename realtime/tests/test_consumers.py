@@ -210,6 +210,21 @@ async def test_a_fault_of_ours_is_1011_logged_and_told_to_nobody(
     await wire.end()
 
 
+async def test_a_fault_of_ours_during_the_handshake_is_1011_too(
+    hub: Hub, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Clumsy(Echo):
+        async def on_handshake(self, principal: Principal) -> None:
+            raise KeyError("secret detail")
+
+    assert await refusal_of(wire_of(principal()), Clumsy(hub, NO_LIMITS)) == (
+        1011,
+        "internal error",
+    )
+    assert "secret detail" in caplog.text
+    assert not hub.members
+
+
 async def test_a_server_that_cancels_us_still_has_the_conversation_closed(hub: Hub) -> None:
     echo, wire = consumer(hub), wire_of(principal())
     await wire.opened(echo)
