@@ -18,7 +18,17 @@ from devices.services.surgeries import (
 from devices.trajectory import Chunk, Movement, chain, encode_movements
 
 NOW = datetime(2026, 3, 5, 10, 30, 0, 123456, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=5)
+MUCH_LATER = NOW + timedelta(hours=1)
+GRACE = timedelta(seconds=60)
 NODE = "node-1"
+
+# What was announced, in order: the signal's name and what it carried.
+Announced = list[tuple[str, dict[str, Any]]]
+
+
+def names(announced: Announced) -> list[str]:
+    return [name for name, _ in announced]
 
 
 def movements(count: int, *, first: int = 0) -> list[Movement]:

@@ -11,10 +11,8 @@ from accounts.models import User
 from devices.admin import SurgeryAdmin
 from devices.models import Surgery, TrajectoryChunk
 from devices.services.surgeries import complete_interrupted
-from devices.tests.builders import completed, in_progress, interrupted
+from devices.tests.builders import Announced, completed, in_progress, interrupted
 from realtime.core.apart import stop_apart
-
-Announced = list[tuple[str, dict[str, Any]]]
 
 LIST = "/admin/devices/surgery/"
 

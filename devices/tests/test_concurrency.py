@@ -19,12 +19,19 @@ from devices.services.surgeries import (
     start_surgery,
     take_surgery,
 )
-from devices.tests.builders import NODE, NOW, chunks_after, in_progress, start, store
+from devices.tests.builders import (
+    NODE,
+    NOW,
+    Announced,
+    chunks_after,
+    in_progress,
+    names,
+    start,
+    store,
+)
 from realtime.core.errors import Conflict
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-Announced = list[tuple[str, dict[str, Any]]]
 
 THREADS = 8
 
@@ -49,10 +56,6 @@ def at_once(function: Callable[[int], Any]) -> list[Any]:
     for thread in threads:
         thread.join()
     return results
-
-
-def names(announced: Announced) -> list[str]:
-    return [name for name, _ in announced]
 
 
 def test_finishing_in_parallel_announces_once(surgeon: User, announced: Announced) -> None:

@@ -7,9 +7,7 @@ import pytest
 from accounts.models import User
 from devices import signals
 from devices.models import Surgery
-from devices.tests.builders import NOW, completed, in_progress, interrupted
-
-Announced = list[tuple[str, dict[str, Any]]]
+from devices.tests.builders import NOW, Announced, completed, in_progress, interrupted
 
 
 def test_saving_without_a_transition_announces_nothing(surgeon: User, announced: Announced) -> None:

@@ -16,27 +16,21 @@ from devices.services.surgeries import (
     take_surgery,
 )
 from devices.tests.builders import (
+    GRACE,
+    LATER,
+    MUCH_LATER,
     NODE,
     NOW,
+    Announced,
     chunks_after,
     completed,
     in_progress,
     interrupted,
     movements,
+    names,
     start,
 )
 from realtime.core.errors import Conflict, Forbidden, NotFound
-
-Announced = list[tuple[str, dict[str, Any]]]
-
-GRACE = timedelta(seconds=60)
-LATER = NOW + timedelta(minutes=5)
-MUCH_LATER = NOW + timedelta(hours=1)
-
-
-def names(announced: Announced) -> list[str]:
-    return [name for name, _ in announced]
-
 
 # --- claim and take -------------------------------------------------------------------
 

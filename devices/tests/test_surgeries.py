@@ -19,28 +19,21 @@ from devices.services.surgeries import (
     take_surgery,
 )
 from devices.tests.builders import (
+    LATER,
+    MUCH_LATER,
     NODE,
     NOW,
+    Announced,
     chunks_after,
     completed,
     in_progress,
     interrupted,
+    names,
     start,
     store,
 )
 from devices.trajectory import genesis
 from realtime.core.errors import Conflict, NotFound
-
-Announced = list[tuple[str, dict[str, Any]]]
-
-GRACE = timedelta(seconds=60)
-LATER = NOW + timedelta(minutes=5)
-MUCH_LATER = NOW + timedelta(hours=1)
-
-
-def names(announced: Announced) -> list[str]:
-    return [name for name, _ in announced]
-
 
 # --- start ----------------------------------------------------------------------------
 
