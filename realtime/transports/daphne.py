@@ -7,7 +7,9 @@ Works around, each guarded by a test in `project/tests/live/`:
   close handshake (`test_protocol.py`);
 * daphne's inbound queue and outbound buffer are without a bound: we stop reading from a peer
   at `INBOUND_HIGH` messages and learn from the connection when it stops reading ours
-  (`test_surgery.py`, the clients that flood and that never read).
+  (`test_faults.py`, the clients that flood and that never read);
+* autobahn answers every ping, also of a peer that does not read the answers: we answer the
+  latest when it reads again (`test_faults.py`, the pings).
 """
 
 import functools
@@ -37,6 +39,9 @@ class GatewayProtocol(WebSocketProtocol):
 
     is_reading_paused = False
     waiting_bytes = 0
+    # Whether the peer does not read; the last of its pings meanwhile waits for an answer.
+    is_blocked = False
+    unanswered_ping: bytes | None = None
 
     def onConnect(self, request: Any) -> Any:
         self.failByDrop = False
@@ -77,6 +82,24 @@ class GatewayProtocol(WebSocketProtocol):
             self.is_reading_paused = False
             self.transport.resumeProducing()
 
+    def onPing(self, payload: bytes) -> None:
+        """Answer at once, but only the latest to a peer that does not read (RFC 6455, 5.5.3)."""
+        if self.is_blocked:
+            self.unanswered_ping = payload
+        else:
+            super().onPing(payload)
+
+    def block(self) -> None:
+        """The connection's buffer is full."""
+        self.is_blocked = True
+
+    def unblock(self) -> None:
+        """The connection's buffer is empty again, or the connection is no more."""
+        self.is_blocked = False
+        payload, self.unanswered_ping = self.unanswered_ping, None
+        if payload is not None:
+            self.onPing(payload)
+
     def onAutoPingTimeout(self) -> None:
         """The pong of a peer that we hold is not read: do not cut it for our own doing."""
         if self.is_reading_paused:
@@ -115,7 +138,7 @@ class GatewayProtocol(WebSocketProtocol):
 class DaphneTransport(Transport):
     """Writes ready-made frames to the Twisted transport below autobahn."""
 
-    __slots__ = ("_connection", "_is_blocked", "_protocol")
+    __slots__ = ("_connection", "_protocol")
 
     def __init__(
         self,
@@ -127,7 +150,6 @@ class DaphneTransport(Transport):
         super().__init__(receive, send)
         self._protocol = protocol
         self._connection = protocol.transport
-        self._is_blocked = False
         protocol.maxMessagePayloadSize = frame_bytes
         protocol.maxFramePayloadSize = frame_bytes
 
@@ -178,17 +200,17 @@ class DaphneTransport(Transport):
 
     @property
     def is_blocked(self) -> bool:
-        return self._is_blocked
+        return self._protocol.is_blocked
 
     # Twisted's push producer: the connection tells when its buffer is full and empty again.
 
     def pauseProducing(self) -> None:
-        self._is_blocked = True
+        self._protocol.block()
 
     def resumeProducing(self) -> None:
-        self._is_blocked = False
+        self._protocol.unblock()
         if self.on_drained is not None:
             self.on_drained()
 
     def stopProducing(self) -> None:
-        self._is_blocked = False
+        self._protocol.unblock()

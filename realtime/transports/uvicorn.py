@@ -23,7 +23,7 @@ RESET_AT_ONCE = struct.pack("ii", 1, 0)
 class UvicornTransport(AsgiTransport):
     """Writes ready-made frames to the asyncio transport below uvicorn's protocol."""
 
-    __slots__ = ("_protocol",)
+    __slots__ = ("_held_pong", "_protocol")
 
     def __init__(
         self,
@@ -34,6 +34,7 @@ class UvicornTransport(AsgiTransport):
     ) -> None:
         super().__init__(receive, send)
         self._protocol = protocol
+        self._held_pong = b""
         protocol.conn.max_message_size = frame_bytes
         protocol.conn.max_fragment_size = frame_bytes
 
@@ -55,10 +56,24 @@ class UvicornTransport(AsgiTransport):
 
         def resume() -> None:
             resume_writing()
+            self._write_held_pong()
             if self.on_drained is not None:
                 self.on_drained()
 
         protocol.resume_writing = resume
+        protocol.handle_ping = self._answer_ping
+
+    def _answer_ping(self) -> None:
+        """Answer at once, but only the latest to a peer that does not read (RFC 6455, 5.5.3)."""
+        pongs = self._protocol.conn.data_to_send()
+        if not self.is_blocked:
+            self._protocol.transport.write(b"".join(pongs))
+        elif pongs:
+            self._held_pong = pongs[-1]
+
+    def _write_held_pong(self) -> None:
+        pong, self._held_pong = self._held_pong, b""
+        self._protocol.transport.write(pong)
 
     def write(self, frame: Frame) -> None:
         protocol = self._protocol
