@@ -18,6 +18,9 @@ from realtime.transports.daphne import GatewayProtocol
 BODY_SECONDS = 60
 REFUSED_UPLOAD_SECONDS = 5
 REQUESTS_AT_DRAIN_SECONDS = 3
+# Connections that wait to be accepted. Twisted's 50 fill while we are busy for a moment, and
+# the kernel then drops who comes: it tries again after a whole second.
+BACKLOG = 1_024
 
 Hook = Callable[[], Awaitable[None]]
 
@@ -68,6 +71,7 @@ class GatewayServer(server.Server):
 
     def listen_success(self, port: Any) -> None:
         self.ports.append(port)
+        port.socket.listen(BACKLOG)
         super().listen_success(port)
 
     def kill_all_applications(self) -> defer.Deferred:

@@ -170,6 +170,7 @@ def test_many_half_open_connections_leave_room_for_an_honest_one(server: Server)
     try:
         began = time.monotonic()
         assert server.request("GET", "/healthz")[0] == 200
+        # A queue of unaccepted connections that is full costs one whole second at least.
         assert time.monotonic() - began < 1
     finally:
         for each in waiting:
