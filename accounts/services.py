@@ -36,9 +36,12 @@ def register_user(username: str, password: str, *, role: str = roles.SURGEON) ->
 
     How long name and password must be is the registration form's rule, not this function's.
     """
+    user = User(username=username, role_id=resolve_role_name(role))
+    # Before the transaction: a hash waits for its turn, and nobody may wait for us meanwhile.
+    user.set_password(password)
     try:
         with transaction.atomic():
-            user = User.objects.create_user(username, password, role=role)
+            user.save(force_insert=True)
     except IntegrityError as error:
         if User.objects.filter(username=username).exists():
             raise Conflict("this name is taken: choose another") from error

@@ -64,6 +64,8 @@ DIALECT_LIMITS = {
 }
 CONNECTIONS_PER_ADDRESS = env.integer("VITALWIRE_CONNECTIONS_PER_ADDRESS", 0)
 HANDSHAKES_PER_ADDRESS_PER_MINUTE = env.integer("VITALWIRE_HANDSHAKES_PER_ADDRESS_PER_MINUTE", 0)
+# Generous: a hospital is one address. It bounds what guessing at many names can try.
+LOGINS_PER_ADDRESS_PER_MINUTE = env.integer("VITALWIRE_LOGINS_PER_ADDRESS_PER_MINUTE", 300)
 AUTH_TIMEOUT_SECONDS = env.integer("VITALWIRE_AUTH_TIMEOUT_SECONDS", 10, least=1)
 STALLED_SECONDS = env.integer("VITALWIRE_STALLED_SECONDS", 60, least=1)
 SURGERY_GRACE_SECONDS = env.integer("VITALWIRE_SURGERY_GRACE_SECONDS", 60, least=1)
@@ -105,6 +107,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
+    "accounts.throttle.RefusalMiddleware",
 ]
 
 ROOT_URLCONF = "project.urls"
@@ -169,11 +172,12 @@ else:
 
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = [
+    "accounts.throttle.AddressLimit",
     "axes.backends.AxesStandaloneBackend",
     "django.contrib.auth.backends.ModelBackend",
 ]
 PASSWORD_HASHERS = [
-    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "accounts.hashing.ThriftyArgon2PasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]

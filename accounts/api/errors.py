@@ -14,6 +14,7 @@ from django.http import Http404, HttpRequest, JsonResponse
 from rest_framework import exceptions, status
 from rest_framework.response import Response
 
+from accounts import throttle
 from accounts.api.authentication import TokenRefused
 from accounts.tokens import BadToken
 from realtime.core import errors
@@ -71,6 +72,8 @@ def explain_error(exc: Exception, context: Mapping[str, Any]) -> Response:
             return _error(TOO_BIG, status.HTTP_413_REQUEST_ENTITY_TOO_LARGE)
         case exceptions.UnsupportedMediaType():
             return _error(NOT_JSON, exc.status_code)
+        case throttle.TooManyAttempts():
+            return _retry_later(str(exc), exc.status_code, exc.seconds)
         case exceptions.Throttled():
             return _retry_later(str(exc.detail), exc.status_code, exc.wait)
         case errors.Unavailable() | OperationalError():

@@ -32,8 +32,11 @@ BAD_REQUEST = OpenApiResponse(
     description="One message for each field, or `error` for a body that is not JSON.",
 )
 REFUSED = OpenApiResponse(serializers.Error, description="Who asks is not known.")
-LOCKED_OUT = OpenApiResponse(
-    serializers.Error, description="Too many failures; `Retry-After` says when to try again."
+TOO_MANY = OpenApiResponse(
+    serializers.Error, description="Too many attempts; `Retry-After` says when to try again."
+)
+BUSY = OpenApiResponse(
+    serializers.Error, description="Too many at once; `Retry-After` says when to try again."
 )
 
 
@@ -51,7 +54,8 @@ class LoginView(APIView):
             200: serializers.LoginAnswer,
             400: BAD_REQUEST,
             401: REFUSED,
-            429: LOCKED_OUT,
+            429: TOO_MANY,
+            503: BUSY,
         },
     )
     def post(self, request: Request) -> Response:
@@ -88,11 +92,12 @@ class RegisterView(APIView):
         operation_id="register",
         auth=[],
         request=serializers.RegisterRequest,
-        responses={200: serializers.Message, 400: BAD_REQUEST},
+        responses={200: serializers.Message, 400: BAD_REQUEST, 429: TOO_MANY, 503: BUSY},
     )
     def post(self, request: Request) -> Response:
         """A name that is taken is a 400, as in the document."""
         given = _given(serializers.RegisterRequest, request)
+        throttle.count_attempt(request._request)
         try:
             services.register_user(given["username"], given["password"])
         except Conflict as error:

@@ -100,7 +100,7 @@ def test_createsuperuser_makes_an_administrator(db: None, monkeypatch: pytest.Mo
 
 
 def test_password_is_hashed_with_argon2(surgeon_with_password: User) -> None:
-    assert surgeon_with_password.password.startswith("argon2$argon2id$")
+    assert surgeon_with_password.password.startswith("argon2$argon2id$v=19$m=19456,t=2,p=1$")
 
 
 # --- names ----------------------------------------------------------------------------

@@ -10,12 +10,15 @@ from django.db import connections
 from django.http import HttpResponse
 from django.test import AsyncClient, Client
 
-from accounts import roles
+from accounts import roles, throttle
 from accounts.models import User
 from accounts.tests.conftest import PASSWORD
+from realtime.core.limits import ConnectionBudget
 
 LOGIN = "/api/v1/auth/login"
 ADMIN_LOGIN = "/admin/login/"
+PAGE_LOGIN = "/login/"
+REGISTER = "/api/v1/auth/register"
 
 pytestmark = pytest.mark.django_db
 
@@ -129,6 +132,62 @@ def test_failures_hold_no_password(client: Client, surgeon_with_password: User) 
     attempts = AccessAttempt.objects.values()
     assert attempts
     assert "hunter2" not in str(list(attempts))
+
+
+# --- whatever the name ----------------------------------------------------------------
+
+
+@pytest.fixture
+def three_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three a minute for each address."""
+    budget = ConnectionBudget(connections=0, per_minute=3)
+    monkeypatch.setattr(throttle, "_attempts", budget)
+
+
+def register(client: Client, name: str, address: str = "192.0.2.1") -> HttpResponse:
+    body = json.dumps({"username": name, "password": PASSWORD})
+    return client.post(REGISTER, body, content_type="application/json", REMOTE_ADDR=address)
+
+
+def assert_paused(answer: HttpResponse) -> None:
+    assert answer.status_code == 429
+    assert answer.headers["Retry-After"] == "60"
+    assert "desde tu dirección" in answer.json()["error"]
+
+
+def test_an_address_that_tries_many_names_is_paused(client: Client, three_attempts: None) -> None:
+    codes = [log_in(client, "Spring2026", f"surgeon{n}").status_code for n in range(3)]
+    assert codes == [401, 401, 401]
+    assert_paused(log_in(client, "Spring2026", "surgeon3"))
+    assert log_in(client, "Spring2026", "surgeon3", "192.0.2.2").status_code == 401
+
+
+def test_registrations_count_with_the_logins(client: Client, three_attempts: None) -> None:
+    assert register(client, "somebody").status_code == 200
+    assert log_in(client, PASSWORD, "somebody").status_code == 200
+    assert register(client, "somebody else").status_code == 200
+    assert_paused(register(client, "yet another"))
+    assert not User.objects.filter(username="yet another").exists()
+    assert register(client, "yet another", "192.0.2.2").status_code == 200
+
+
+def test_a_paused_address_is_no_failure_of_the_name(client: Client, three_attempts: None) -> None:
+    for n in range(6):
+        log_in(client, "wrong one", f"surgeon{n}")
+    assert AccessAttempt.objects.count() == 3
+
+
+@pytest.mark.parametrize("path", [ADMIN_LOGIN, PAGE_LOGIN])
+def test_a_paused_address_is_told_so_on_every_page(
+    client: Client, three_attempts: None, path: str
+) -> None:
+    form = {"username": "admin", "password": "wrong one"}
+    for n in range(3):
+        client.post(path, {**form, "username": f"admin{n}"})
+    assert_paused(client.post(path, form))
+    page = client.post(path, form, headers={"Accept": "text/html"})
+    assert page.status_code == 429
+    assert "from your address" in page.content.decode()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -8,3 +8,6 @@ os.environ.setdefault("DEBUG", "1")
 os.environ["REDIS_PREFIX"] = f"test-{os.getpid()}"
 
 from project.settings import *  # noqa: F403
+
+# Tests log in more often than people do, all from one address.
+LOGINS_PER_ADDRESS_PER_MINUTE = 0
