@@ -2,7 +2,7 @@
 
 `install` is called by `project/asgi.py`, which the stock `daphne` command imports before it
 builds its server; the classes below then take the place of daphne 4.2's own. Guarded by
-`project/tests/live/test_protocol.py` (deadlines, 413, log) and `test_surgery.py` (SIGTERM).
+`project/tests/live/test_http.py` (deadlines, 413), `test_protocol.py` (log), `test_faults.py` (SIGTERM).
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from typing import Any
 
 from daphne import access, cli, http_protocol, server, ws_protocol
 from twisted.internet import defer, reactor
+from twisted.web import http
 
 from realtime.transports.body import REFUSAL
 from realtime.transports.daphne import GatewayProtocol
@@ -128,18 +129,40 @@ class Deadline:
             transport.abortConnection()
 
 
+class GatewayChannel(http.HTTPChannel):
+    """One HTTP connection, under a deadline while the head of a request is awaited.
+
+    The first head has it from the moment the connection is made, every later one from its first
+    byte: in between the connection may rest for as long as Twisted lets it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.deadline = Deadline(self)
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self.deadline.start(self.factory.header_seconds)
+
+    def dataReceived(self, data: bytes) -> None:
+        # What comes while a request is answered is kept by Twisted and handed in here again.
+        if not self._handlingRequest:
+            self.deadline.start_unless_running(self.factory.header_seconds)
+        super().dataReceived(data)
+
+    def connectionLost(self, reason: Any) -> None:
+        self.deadline.stop()
+        super().connectionLost(reason)
+
+
 class GatewayHTTPFactory(http_protocol.HTTPFactory):
-    """Gives each connection its deadline, from the moment it is made."""
+    """Makes connections that have a deadline."""
 
     header_seconds: float = 15
 
-    def buildProtocol(self, addr: Any) -> Any:
-        protocol = super().buildProtocol(addr)
-        channel = protocol._channel  # Twisted 26.10 wraps it, to switch to HTTP/2 by ALPN
-        channel.header_seconds = self.header_seconds
-        channel.deadline = Deadline(channel)
-        channel.deadline.start(self.header_seconds)
-        return protocol
+    def protocol(self) -> Any:
+        # Twisted 26.10 wraps the channel, to switch to HTTP/2 by ALPN.
+        return http._GenericHTTPChannelProtocol(GatewayChannel())
 
 
 class GatewayRequest(http_protocol.WebRequest):
@@ -151,10 +174,8 @@ class GatewayRequest(http_protocol.WebRequest):
 
     def __init__(self, channel: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(channel, *args, **kwargs)
-        # The first request is under the connection's own deadline already.
+        # An HTTP/2 channel has none.
         self._deadline: Deadline | None = getattr(channel, "deadline", None)
-        if self._deadline is not None:
-            self._deadline.start_unless_running(channel.header_seconds)
 
     def gotLength(self, length: int | None) -> None:
         """The head is complete; `length` is None for a body of unknown size."""
@@ -182,11 +203,6 @@ class GatewayRequest(http_protocol.WebRequest):
             self.channel.loseConnection()
             return None
         return super().process()
-
-    def connectionLost(self, reason: Any) -> None:
-        if self._deadline is not None:
-            self._deadline.stop()
-        super().connectionLost(reason)
 
     def _refuse(self) -> None:
         """Answer 413 now and throw away what comes: closing at once would lose the answer."""

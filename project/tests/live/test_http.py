@@ -13,6 +13,7 @@ from project.tests.live.server import Server
 from project.tests.live.surgeons import movement, saved_id
 
 MIB = 1024 * 1024
+BODILESS = b"HEAD /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 HEADER_SECONDS = float(TIMES["VITALWIRE_HEADER_SECONDS"])
 
 daphne_only = pytest.mark.skipif(
@@ -95,6 +96,42 @@ def test_the_second_request_of_a_connection_has_the_same_deadline(server: Server
         slow.send(b"GET /healthz HTTP/1.1\r\nHo")
         slow.wait_for_end(within=HEADER_SECONDS + 5)
         assert time.monotonic() - began < HEADER_SECONDS + 2
+
+
+@daphne_only
+@pytest.mark.parametrize(
+    "opening",
+    [
+        pytest.param(b"", id="a first line"),
+        pytest.param(b"GET /healthz HTTP/1.1\r\n", id="a header"),
+    ],
+)
+def test_a_second_head_sent_byte_by_byte_is_cut(server: Server, opening: bytes) -> None:
+    with RawConnection(server.url + "/healthz") as slow:
+        slow.send(BODILESS)
+        assert slow.read_response().status == 200
+        began = time.monotonic()
+        slow.send(opening)
+        while True:
+            slow.send(b"x")
+            with contextlib.suppress(Silence):
+                slow.wait_for_end(within=0.1)
+                break
+            assert time.monotonic() - began < HEADER_SECONDS + 2
+        assert time.monotonic() - began > HEADER_SECONDS - 0.5
+
+
+@daphne_only
+def test_a_connection_may_rest_between_two_requests(server: Server) -> None:
+    with RawConnection(server.url + "/healthz") as kept:
+        # The second comes while the first is answered: that begins no rest either.
+        kept.send(BODILESS + BODILESS)
+        assert kept.read_response().status == 200
+        assert kept.read_response().status == 200
+        with pytest.raises(Silence):
+            kept.wait_for_end(within=HEADER_SECONDS + 1)
+        kept.send(BODILESS)
+        assert kept.read_response().status == 200
 
 
 def test_a_connection_that_was_accepted_outlives_the_deadline_of_heads(
