@@ -2,7 +2,7 @@
 
 `install` is called by `project/asgi.py`, which the stock `daphne` command imports before it
 builds its server; the classes below then take the place of daphne 4.2's own. Guarded by
-`project/tests/live/test_http.py` (deadlines, 413), `test_protocol.py` (log), `test_faults.py` (SIGTERM).
+`project/tests/live/test_http.py` (deadlines, 413, log) and `test_faults.py` (SIGTERM).
 """
 
 import asyncio
@@ -176,6 +176,11 @@ class GatewayRequest(http_protocol.WebRequest):
         super().__init__(channel, *args, **kwargs)
         # An HTTP/2 channel has none.
         self._deadline: Deadline | None = getattr(channel, "deadline", None)
+
+    def __repr__(self) -> str:
+        """daphne logs requests that take too long; Twisted's repr has the query in it."""
+        path = self.uri.partition(b"?")[0].decode("latin-1")
+        return f"<{type(self).__name__} client={self.client_addr!r} path={path!r}>"
 
     def gotLength(self, length: int | None) -> None:
         """The head is complete; `length` is None for a body of unknown size."""

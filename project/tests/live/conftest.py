@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -99,12 +99,15 @@ def static_files(environment: dict[str, str], tmp_path_factory: pytest.TempPathF
 def start_server(
     environment: dict[str, str], static_files: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Any]:
-    """Return a context manager that runs one server; keywords add to its environment."""
+    """Return a context manager that runs one server.
+
+    `options` are added to its command, other keywords to its environment.
+    """
 
     @contextmanager
-    def run(**changes: str) -> Iterator[Server]:
+    def run(options: Sequence[str] = (), **changes: str) -> Iterator[Server]:
         log = tmp_path_factory.mktemp("server") / "log.txt"
-        server = Server(kind=KIND, environment={**environment, **changes}, log=log)
+        server = Server(kind=KIND, environment={**environment, **changes}, log=log, options=options)
         server.start()
         try:
             yield server

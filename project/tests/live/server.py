@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -34,8 +34,16 @@ def command_of(kind: str, port: int) -> list[str]:
 class Server:
     """One server process. It keeps its port over a restart, and its log in one file."""
 
-    def __init__(self, *, kind: str, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self,
+        *,
+        kind: str,
+        environment: Mapping[str, str],
+        log: Path,
+        options: Sequence[str] = (),
+    ) -> None:
         self.kind = kind
+        self.options = options
         self.port = services.free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._environment = environment
@@ -95,7 +103,7 @@ class Server:
         """Start the process and return once it answers."""
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", *command_of(self.kind, self.port)],
+                [sys.executable, "-m", *command_of(self.kind, self.port), *self.options],
                 cwd=BASE_DIR,
                 env=dict(self._environment),
                 stdout=output,

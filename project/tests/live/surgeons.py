@@ -3,10 +3,12 @@
 import itertools
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
+from django.db import transaction
 
 from accounts.models import Role, User
 from devices.models import Surgery, TrajectoryChunk
@@ -50,6 +52,14 @@ def stored(surgery_id: uuid.UUID) -> list[dict[str, Any]]:
 def status_of(surgery_id: uuid.UUID | str) -> str:
     """Return the status of an operation as the database has it now."""
     return Surgery.objects.values_list("status", flat=True).get(pk=surgery_id)
+
+
+@contextmanager
+def held(surgery_id: uuid.UUID | str) -> Iterator[None]:
+    """Keep the server from writing this operation; on SQLite, from writing anything."""
+    with transaction.atomic():
+        Surgery.objects.select_for_update().get(pk=surgery_id)
+        yield
 
 
 def assert_refused(ending: Ending, code: int) -> None:

@@ -4,13 +4,14 @@ import contextlib
 import socket
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from project.tests.live.conftest import KIND, TIMES
 from project.tests.live.raw import Ended, RawConnection, RawWebSocket, Silence
 from project.tests.live.server import Server
-from project.tests.live.surgeons import movement, saved_id
+from project.tests.live.surgeons import eventually, held, movement, new_surgeon, saved_id
 
 MIB = 1024 * 1024
 BODILESS = b"HEAD /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
@@ -200,6 +201,31 @@ def test_a_head_too_big_is_refused(server: Server, head: str) -> None:
 
 def test_a_host_that_is_not_ours_is_refused(server: Server) -> None:
     assert server.request("GET", "/api/v1/auth/me", headers={"Host": "evil.example"})[0] == 400
+
+
+@daphne_only
+def test_a_request_that_nobody_waits_for_is_logged_without_its_query(
+    start_server: Callable[..., Any], simulate: Callable[..., RawWebSocket]
+) -> None:
+    with start_server(options=["--application-close-timeout", "1"]) as server:
+        ws = simulate(new_surgeon(), on=server)
+        ws.send_json(movement("FINISH"))
+        surgery_id, token = saved_id(ws.read()), server.token_for("ia_justina")
+        path = f"/api/v1/surgeries/{surgery_id}/analysis"
+        body = b'{"score":85.5,"feedback":"Bien"}'
+        head = (
+            f"POST {path}?token={token} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+            f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        )
+        with held(surgery_id):
+            with RawConnection(server.url) as gone:
+                gone.send(head.encode() + body)
+                with pytest.raises(Silence):
+                    gone.wait_for_end(within=0.5)
+            eventually(lambda: "took too long to shut down" in server.log)
+        assert path in server.log
+        assert token not in server.log
 
 
 def test_many_half_open_connections_leave_room_for_an_honest_one(server: Server) -> None:
