@@ -5,7 +5,8 @@ from uuid import UUID
 import pytest
 from django.core.management import CommandError, call_command
 
-from realtime.client.errors import LoginRefused
+from realtime.client.connection import Backoff
+from realtime.client.errors import LoginRefused, NotAllowed, RequestFailed, Unreachable
 from realtime.management.commands import simulate
 
 SURGERY = UUID("550e8400-e29b-41d4-a716-446655440000")
@@ -57,8 +58,26 @@ def test_address_and_account_are_options(operations):
     assert repr(rest) == "<RestClient ada at http://10.0.0.1:9000>"
 
 
-def test_for_ever_begins_again_until_an_operation_fails(monkeypatch, capsys):
-    outcomes = [SURGERY, SURGERY, LoginRefused("login of 'ada': no")]
+@pytest.fixture
+def waits(monkeypatch):
+    """Return the delays asked for; nobody waits for them."""
+    asked = []
+
+    class Impatient(Backoff):
+        def delay(self, attempt, *, at_least=0.0):
+            asked.append((attempt, at_least))
+            return 0
+
+    monkeypatch.setattr(simulate, "BACKOFF", Impatient())
+    return asked
+
+
+def test_for_ever_begins_again_after_failures_and_ends_when_the_login_is_refused(
+    monkeypatch, waits, capsys
+):
+    busy = RequestFailed(503, "later", retry_after=5.0)
+    refused = LoginRefused("login of 'ada': no")
+    outcomes = [SURGERY, busy, Unreachable("no answer"), SURGERY, NotAllowed(1008), refused]
 
     async def operate(rest, movements, *, rate):
         outcome = outcomes.pop(0)
@@ -71,4 +90,7 @@ def test_for_ever_begins_again_until_an_operation_fails(monkeypatch, capsys):
         call_command("simulate", forever=True, seconds=0.1)
     captured = capsys.readouterr()
     assert captured.out.count("saved") == 2
+    assert captured.err.count("operation failed") == 4
+    # It waits longer after each failure in a row, and at least as long as it was told to.
+    assert waits == [(0, 5.0), (1, 0.0), (0, 0.0)]
     assert "login of 'ada': no" in captured.err

@@ -9,10 +9,13 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from realtime.client.errors import ClientError
+from realtime.client.connection import Backoff
+from realtime.client.errors import ClientError, LoginRefused
 from realtime.client.motion import RATE, hands
 from realtime.client.rest import RestClient
 from realtime.client.surgeon import operate
+
+BACKOFF = Backoff()
 
 
 class Command(BaseCommand):
@@ -25,7 +28,11 @@ class Command(BaseCommand):
         parser.add_argument("--surgeries", type=int, default=1, help="operations at a time")
         parser.add_argument("--seconds", type=float, default=60.0, help="length of an operation")
         parser.add_argument("--rate", type=int, default=RATE, help="frames a second")
-        parser.add_argument("--forever", action="store_true", help="begin again after each one")
+        parser.add_argument(
+            "--forever",
+            action="store_true",
+            help="begin again after each one, also after a failure",
+        )
         parser.add_argument("--url", default="http://127.0.0.1:8000")
         parser.add_argument("--username", default="surgeon_master")
         parser.add_argument("--password", default="justina2024")
@@ -50,13 +57,25 @@ class Command(BaseCommand):
     async def _surgeon(
         self, rest: RestClient, options: dict[str, Any], chance: random.Random
     ) -> bool:
-        """Operate once, or for ever; tell whether the last operation was stored."""
-        while True:
-            is_stored = await self._operate(rest, options, seed=chance.getrandbits(32))
-            if not options["forever"] or not is_stored:
-                return is_stored
+        """Operate once, or for ever; tell whether the last operation was stored.
 
-    async def _operate(self, rest: RestClient, options: dict[str, Any], *, seed: int) -> bool:
+        What fails is begun again after a while, except a login: a person has to mend that.
+        """
+        failures = 0
+        while True:
+            error = await self._operate(rest, options, seed=chance.getrandbits(32))
+            if not options["forever"] or isinstance(error, LoginRefused):
+                return error is None
+            if error is None:
+                failures = 0
+                continue
+            await asyncio.sleep(BACKOFF.delay(failures, at_least=error.retry_after))
+            failures += 1
+
+    async def _operate(
+        self, rest: RestClient, options: dict[str, Any], *, seed: int
+    ) -> ClientError | None:
+        """Stream one operation; return what prevented it from being stored."""
         movements = hands(
             seed=seed,
             seconds=options["seconds"],
@@ -68,7 +87,7 @@ class Command(BaseCommand):
             surgery_id = await operate(rest, movements, rate=options["rate"])
         except ClientError as error:
             self.stderr.write(f"operation failed: {error}")
-            return False
+            return error
         took = time.monotonic() - began
         self.stdout.write(f"{surgery_id} saved: {len(movements)} movements in {took:.1f} s")
-        return True
+        return None
