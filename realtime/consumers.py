@@ -126,6 +126,9 @@ class SocketConsumer:
         except Closed:
             await self.on_close()
             return
+        except asyncio.CancelledError:
+            await self.on_close()
+            raise
         try:
             await self._converse(scope, principal)
         except Closed:

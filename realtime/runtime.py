@@ -23,7 +23,7 @@ from realtime.core.apart import stop_apart
 from realtime.core.errors import Restarting
 from realtime.core.events import AccessChanged, Event, RecordingClaimed
 from realtime.dialects.pubsub import consumer as pubsub
-from realtime.dialects.surgery.consumer import Recordings
+from realtime.dialects.surgery.recordings import Recordings
 from realtime.hub import Hub
 from realtime.journal import Numbered
 from realtime.tail import Tail
@@ -53,7 +53,7 @@ class Runtime:
         self.node_id = nodes.new_node_id()
         self.hub = Hub()
         self.writer = Writer()
-        self.recordings = Recordings()
+        self.recordings = Recordings(self.spawn)
         self.is_draining = False
         self.is_started = False
         self.broker: Broker
@@ -114,7 +114,7 @@ class Runtime:
                 await asyncio.sleep(DATABASE_RETRY_SECONDS)
 
     async def drain(self) -> None:
-        """Let everyone go with 1012, store what they sent, stop. Nothing new is let in."""
+        """Let everyone go with 1012, store what was sent, stop. Nothing new is let in."""
         if self.is_draining or self._starting is None:
             return
         self.is_draining = True
@@ -164,6 +164,7 @@ class Runtime:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
                 await self.hub.wait_until_empty()
+                await self.recordings.wait_until_all_let_go()
 
     @property
     def is_layer_deaf(self) -> bool:

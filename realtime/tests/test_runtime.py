@@ -16,6 +16,7 @@ from accounts.models import Role, User
 from accounts.tokens import issue_access
 from devices.models import Surgery
 from devices.services import surgeries
+from devices.writer import Writer
 from realtime import broker, journal, nodes
 from realtime import runtime as module
 from realtime.broker import JOURNAL_GROUP
@@ -28,7 +29,7 @@ from realtime.routing import websocket_application
 from realtime.runtime import Runtime
 from realtime.tests.doubles import NOW, member, moved
 from realtime.tests.test_broker import IN_MEMORY, until
-from realtime.tests.wire import Wire
+from realtime.tests.wire import Wire, turns
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -286,6 +287,24 @@ async def test_a_drain_does_not_wait_for_ever(
     await serving.drain()
     assert isinstance(one.transport.ending, Restarting)  # type: ignore[attr-defined]
     assert not serving.is_started
+
+
+async def test_a_drain_waits_for_those_that_are_letting_go(serving: Runtime) -> None:
+    order: list[str] = []
+    stored = asyncio.Event()
+
+    async def last_words() -> None:
+        await stored.wait()
+        order.append("let go")
+
+    serving.writer.stop = lambda: order.append("writer stopped")  # type: ignore[method-assign]
+    serving.recordings.see_off(last_words())
+    drain = asyncio.ensure_future(serving.drain())
+    await turns()
+    stored.set()
+    await drain
+    assert order == ["let go", "writer stopped"]
+    Writer.stop(serving.writer)
 
 
 async def test_draining_what_never_started_does_nothing() -> None:

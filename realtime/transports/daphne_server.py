@@ -19,6 +19,7 @@ from realtime.transports.daphne import GatewayProtocol
 BODY_SECONDS = 60
 REFUSED_UPLOAD_SECONDS = 5
 REQUESTS_AT_DRAIN_SECONDS = 3
+CANCEL_SECONDS = 2
 # Connections that wait to be accepted. Twisted's 50 fill while we are busy for a moment, and
 # the kernel then drops who comes: it tries again after a whole second.
 BACKLOG = 1_024
@@ -97,7 +98,8 @@ class GatewayServer(server.Server):
             _, late = await asyncio.wait(running, timeout=REQUESTS_AT_DRAIN_SECONDS)
             for application in late:
                 application.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            if late:
+                await asyncio.wait(late, timeout=CANCEL_SECONDS)
 
 
 class Deadline:

@@ -7,16 +7,19 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from django.core.management import call_command
 from django.db import connection, transaction
 
+from devices.models import Surgery
 from project.tests.live.conftest import KIND, TIMES
 from project.tests.live.raw import PING, TEXT, Ended, RawWebSocket, frame
 from project.tests.live.server import Server
 from project.tests.live.surgeons import (
     eventually,
+    held,
     movement,
     new_surgeon,
     saved_id,
@@ -142,6 +145,27 @@ def test_a_restarted_server_takes_up_what_the_last_one_closed(
     assert str(saved_id(again.read())) == surgery
     assert time.monotonic() - began < 3
     assert [each["timestamp"] for each in stored(uuid.UUID(surgery))] == [1, 2]
+
+
+# --- A database that is slow ----------------------------------------------------------------
+
+
+@pytest.mark.skipif(KIND != "daphne", reason="uvicorn cancels nothing")
+def test_a_surgeon_who_leaves_a_slow_database_lets_go_after_all(
+    start_server: Callable[..., Any], simulate: Simulate
+) -> None:
+    """Long after daphne has cancelled the connection's application."""
+    surgery = uuid.uuid4()
+    with start_server(options=["--application-close-timeout", "1"]) as server:
+        ws = simulate(new_surgeon(), on=server, surgery=str(surgery))
+        ws.send_json(movement(timestamp=1))
+        eventually(lambda: stored(surgery))
+        with held(surgery):
+            ws.send_json(movement(timestamp=2))
+            ws.close()
+            eventually(lambda: "took too long to shut down" in server.log)
+        eventually(lambda: not Surgery.objects.get(pk=surgery).node)
+        assert [each["timestamp"] for each in stored(surgery)] == [1, 2]
 
 
 # --- Floods ---------------------------------------------------------------------------------

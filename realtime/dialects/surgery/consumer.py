@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import uuid
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,7 +18,7 @@ from devices.services.surgeries import Claim, Completed, Recording
 from devices.trajectory import Chunk
 from devices.writer import Writer
 from realtime import journal
-from realtime.calls import call, call_patiently
+from realtime.calls import call
 from realtime.consumers import SocketConsumer
 from realtime.core.errors import (
     BadData,
@@ -31,12 +30,13 @@ from realtime.core.errors import (
     TryLater,
     Unavailable,
 )
-from realtime.core.events import Event, RecordingClaimed, SurgeryCompleted, SurgeryMoved
+from realtime.core.events import Event, SurgeryCompleted, SurgeryMoved
 from realtime.core.frames import Frame
 from realtime.core.limits import ConnectionBudget, DialectLimits
 from realtime.core.movement import FINISH, Movement
 from realtime.core.session import Principal
 from realtime.dialects.surgery.recorder import Recorder
+from realtime.dialects.surgery.recordings import Recordings, give_back, release
 from realtime.dialects.surgery.schema import (
     CONNECTED,
     SurgeryDialect,
@@ -49,41 +49,15 @@ from realtime.hub import Hub
 DIALECT = SurgeryDialect()
 DATABASE_AWAY = "the database does not answer: resume this operation later"
 COMPLETED_TOPIC = "surgeries.completed"
-CLAIMS_REMEMBERED = 1_024
 BACKLOG = timedelta(days=1)
 BACKLOG_AT_ONCE = 500
 LET_GO_SECONDS = 1.0
 LOOK_AGAIN_SECONDS = 0.02
+# Whoever is told why we close may come back at once, and shall find everything stored by then. A
+# database that is away is not waited for: daphne would cancel us after ten seconds.
+LAST_WORDS_SECONDS = 5.0
 
 PublishLive = Callable[[Event], None]
-
-
-class Recordings:
-    """Which socket of this process records which operation, and who else wants it."""
-
-    def __init__(self) -> None:
-        self._holders: dict[UUID, SimulationConsumer] = {}
-        # A claim may be heard before the socket it concerns knows that it records.
-        self._claims: OrderedDict[UUID, int] = OrderedDict()
-
-    def hold(self, surgery_id: UUID, consumer: "SimulationConsumer") -> None:
-        self._holders[surgery_id] = consumer
-        if consumer.recording_number < self._claims.get(surgery_id, 0):
-            consumer.give_way()
-
-    def let_go(self, surgery_id: UUID, consumer: "SimulationConsumer") -> None:
-        if self._holders.get(surgery_id) is consumer:
-            del self._holders[surgery_id]
-
-    def on_claimed(self, event: RecordingClaimed) -> None:
-        """Another socket, of whatever process, wants this operation."""
-        self._claims[event.surgery_id] = event.recording
-        self._claims.move_to_end(event.surgery_id)
-        if len(self._claims) > CLAIMS_REMEMBERED:
-            self._claims.popitem(last=False)
-        consumer = self._holders.get(event.surgery_id)
-        if consumer is not None and consumer.recording_number < event.recording:
-            consumer.give_way()
 
 
 class SimulationConsumer(SocketConsumer):
@@ -181,15 +155,12 @@ class SimulationConsumer(SocketConsumer):
         pause = LOOK_AGAIN_SECONDS
         while True:
             try:
-                with _database_refusals():
-                    recording = await call(
-                        surgeries.take_surgery,
-                        surgery_id=surgery_id,
-                        claim=claim.claim,
-                        node=self._node_id,
-                        force=loop.time() >= deadline,
-                        now=_now(),
-                    )
+                recording = await self._obtain(
+                    surgeries.take_surgery,
+                    surgery_id=surgery_id,
+                    claim=claim.claim,
+                    force=loop.time() >= deadline,
+                )
             except Completed:
                 raise
             except Conflict:
@@ -198,6 +169,18 @@ class SimulationConsumer(SocketConsumer):
                 return recording
             await asyncio.sleep(min(pause, max(deadline - loop.time(), 0)))
             pause *= 2
+
+    async def _obtain(
+        self, service: Callable[..., Recording | None], **about: Any
+    ) -> Recording | None:
+        """Ask for the right to record; who is cancelled meanwhile gives it back."""
+        asking = asyncio.ensure_future(call(service, node=self._node_id, now=_now(), **about))
+        try:
+            with _database_refusals():
+                return await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            self._recordings.see_off(give_back(asking))
+            raise
 
     def give_way(self) -> None:
         """Let the other socket have it, with everything that arrived here until now."""
@@ -238,21 +221,18 @@ class SimulationConsumer(SocketConsumer):
     async def _start(self) -> None:
         chosen, self._chosen = self._chosen, None
         try:
-            with _database_refusals():
-                recording = await call(
-                    surgeries.start_surgery,
-                    surgery_id=chosen or uuid.uuid4(),
-                    surgeon_id=self._surgeon.user_id,
-                    node=self._node_id,
-                    now=_now(),
-                )
+            started = await self._obtain(
+                surgeries.start_surgery,
+                surgery_id=chosen or uuid.uuid4(),
+                surgeon_id=self._surgeon.user_id,
+            )
         except Conflict as conflict:
             # Another connection created it since we asked: take it over, if it is ours.
-            taken = await self._resume(chosen, self._surgeon) if chosen else None
-            if taken is None:
+            started = await self._resume(chosen, self._surgeon) if chosen else None
+            if started is None:
                 raise PolicyViolation(str(conflict)) from conflict
-            recording = taken
-        self._record(recording)
+        if started is not None:
+            self._record(started)
 
     def _record(self, recording: Recording) -> None:
         self._recorder = Recorder(
@@ -306,25 +286,15 @@ class SimulationConsumer(SocketConsumer):
         if recording is None:
             return
         self._recordings.let_go(recording.surgery_id, self)
+        last_words = self._recordings.see_off(self._store_and_release(recording, recorder))
+        await asyncio.wait({last_words}, timeout=LAST_WORDS_SECONDS)
+
+    async def _store_and_release(self, recording: Recording, recorder: Recorder | None) -> None:
         # What cannot be stored now was refused by a fence or a database that is away.
         with contextlib.suppress(Failure):
             if recorder is not None:
                 await recorder.flush()
-        try:
-            await self._release(recording)
-        except DatabaseProblem:
-            # Else it would stay this living process's, and never be interrupted.
-            if self.hub.spawn is not None:
-                self.hub.spawn(self._release(recording, ask=call_patiently))
-
-    async def _release(self, recording: Recording, ask: Callable[..., Any] = call) -> None:
-        with contextlib.suppress(Failure):
-            await ask(
-                surgeries.release_surgery,
-                surgery_id=recording.surgery_id,
-                recording=recording.recording,
-                now=_now(),
-            )
+        await release(recording)
 
     @property
     def _surgeon(self) -> Principal:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -227,6 +228,73 @@ async def test_a_database_that_is_away_while_letting_go_is_waited_for(
     while (await only_surgery()).node:
         await turns()
     assert not problems
+
+
+class Gate:
+    """Keeps a service from beginning until it is opened; it runs in another thread."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        self._service = getattr(surgeries, name)
+        self._entered, self._opened = threading.Event(), threading.Event()
+        monkeypatch.setattr(surgeries, name, self._pass)
+
+    def _pass(self, **about: Any) -> Any:
+        self._entered.set()
+        assert self._opened.wait(10)
+        return self._service(**about)
+
+    async def reached(self) -> None:
+        await until(self._entered.is_set)
+
+    def open(self) -> None:
+        self._opened.set()
+
+
+async def cancelled(wire: Wire) -> None:
+    """Cancel the application, as daphne does ten seconds after its peer has left."""
+    assert wire.application is not None
+    wire.application.cancel()
+    await asyncio.wait({wire.application})
+
+
+async def test_who_is_cancelled_while_the_database_is_slow_still_lets_go(
+    serving: Runtime, grey: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the row would name this living process for ever, and never be interrupted."""
+    gate = Gate(monkeypatch, "release_surgery")
+    wire = await operating(serving, grey)
+    wire.say(frame("START", 1))
+    await until(lambda: bool(serving.recordings._holders))
+    wire.leave()
+    await gate.reached()
+    await cancelled(wire)
+    assert (await only_surgery()).node == serving.node_id
+    gate.open()
+    await serving.recordings.wait_until_all_let_go()
+    surgery = await only_surgery()
+    assert (surgery.node, await stored(surgery.pk)) == ("", (Surgery.Status.IN_PROGRESS, [1]))
+
+
+@pytest.mark.parametrize("service", ["start_surgery", "take_surgery"])
+async def test_who_is_cancelled_before_the_operation_is_theirs_gives_it_back(
+    serving: Runtime, grey: str, monkeypatch: pytest.MonkeyPatch, service: str
+) -> None:
+    surgery_id = uuid4()
+    if service == "take_surgery":
+        wire = await operating(serving, grey, surgery_id)
+        wire.say(frame("START", 1))
+        await wire.end()
+    gate = Gate(monkeypatch, service)
+    wire = Wire(path="/ws/simulation", query_string=f"token={grey}&surgery={surgery_id}".encode())
+    wire.open(websocket_application(serving))
+    wire.say(frame("START", 1))
+    await gate.reached()
+    await cancelled(wire)
+    gate.open()
+    await serving.recordings.wait_until_all_let_go()
+    surgery = await only_surgery()
+    assert (surgery.pk, surgery.node) == (surgery_id, "")
+    assert surgery.disconnected_at is not None
 
 
 async def test_a_database_that_is_away_is_1013(
