@@ -38,6 +38,10 @@ class Fenced(Conflict):
     """Raised when the operation is recorded by somebody else, or not in progress any more."""
 
 
+class Stopped(Unavailable):
+    """Raised when a writer does not run (any more): handing over again cannot help."""
+
+
 class _End(msgspec.Struct, frozen=True):
     """Where an operation's trajectory goes on, and whose recording that is known of."""
 
@@ -76,7 +80,7 @@ class Writer:
     """Stores chunks and runs jobs, in the order they were handed over.
 
     `put` and `submit` are called from an event loop, any number of them; both raise
-    Unavailable unless the writer runs. Their futures are resolved after COMMIT, all of a batch
+    Stopped unless the writer runs. Their futures are resolved after COMMIT, all of a batch
     in one wake-up of the loop.
     """
 
@@ -126,7 +130,7 @@ class Writer:
     def _hand_over(self, work: _Work) -> "asyncio.Future[Any]":
         with self._lock:
             if self._thread is None:
-                raise Unavailable("the server is stopping: try again soon")
+                raise Stopped("the server is stopping: try again soon")
             self._queue.put(work)
         return work.future
 

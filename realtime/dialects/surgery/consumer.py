@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -45,6 +46,8 @@ from realtime.dialects.surgery.schema import (
     saved,
 )
 from realtime.hub import Hub
+
+logger = logging.getLogger("vitalwire.surgery")
 
 DIALECT = SurgeryDialect()
 DATABASE_AWAY = "the database does not answer: resume this operation later"
@@ -287,14 +290,19 @@ class SimulationConsumer(SocketConsumer):
             return
         self._recordings.let_go(recording.surgery_id, self)
         last_words = self._recordings.see_off(self._store_and_release(recording, recorder))
-        await asyncio.wait({last_words}, timeout=LAST_WORDS_SECONDS)
+        if recorder is None or not recorder.has_failed:
+            await asyncio.wait({last_words}, timeout=LAST_WORDS_SECONDS)
 
     async def _store_and_release(self, recording: Recording, recorder: Recorder | None) -> None:
-        # What cannot be stored now was refused by a fence or a database that is away.
-        with contextlib.suppress(Failure):
+        try:
+            # What is refused for good is another connection's to send, or nobody's.
+            with contextlib.suppress(Failure):
+                if recorder is not None:
+                    await recorder.flush_patiently()
+            await release(recording)
+        finally:
             if recorder is not None:
-                await recorder.flush()
-        await release(recording)
+                _log_lost(recorder)
 
     @property
     def _surgeon(self) -> Principal:
@@ -333,6 +341,16 @@ class AiConsumer(SocketConsumer):
         for surgery_id in ids:
             if surgery_id in waiting:
                 self.member.send(Frame(new_surgery(surgery_id)))
+
+
+def _log_lost(recorder: Recorder) -> None:
+    """Say which frames were received and are not stored; the client can send them again."""
+    first, count = recorder.unstored
+    if count:
+        surgery_id = recorder.recording.surgery_id
+        logger.warning(
+            "surgery %s: %d movements from %d on could not be stored", surgery_id, count, first
+        )
 
 
 @contextlib.contextmanager

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,12 +14,14 @@ from django.db import OperationalError
 from accounts import roles
 from accounts.models import User
 from accounts.tokens import issue_access
+from devices import writer as writer_module
 from devices.models import Surgery
 from devices.services import surgeries
 from devices.trajectory import Movement, decode_movements
 from realtime import calls
 from realtime.calls import call
 from realtime.dialects.surgery import consumer as module
+from realtime.dialects.surgery import recorder as recorder_module
 from realtime.models import JournalEntry
 from realtime.routing import websocket_application
 from realtime.runtime import Runtime
@@ -310,6 +314,59 @@ async def test_a_database_that_is_away_is_1013(
     assert code == 1013
     assert "later" in reason
     await wire.end()
+
+
+@contextmanager
+def away(serving: Runtime, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the writer find no database meanwhile, and not look for it for long."""
+
+    def fails(chunks: Any) -> None:
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr(writer_module, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(recorder_module, "AWAY_SECONDS", 0.01)
+    with monkeypatch.context() as broken:
+        broken.setattr(serving.writer, "_insert", fails)
+        yield
+
+
+async def test_what_was_received_while_the_database_was_away_is_stored_when_it_is_back(
+    serving: Runtime, grey: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    wire = await operating(serving, grey)
+    with away(serving, monkeypatch):
+        for timestamp in range(1, 69):
+            wire.say(frame(timestamp=timestamp))
+        assert (await wire.ending())[0] == 1013
+        await wire.end()
+        assert serving.recordings._last_words
+    await serving.recordings.wait_until_all_let_go()
+    surgery = await only_surgery()
+    assert surgery.node == ""
+    assert (await stored(surgery.pk))[1] == list(range(1, 69))
+    assert "could not be stored" not in caplog.text
+
+
+async def test_frames_that_are_lost_are_named_in_the_log(
+    serving: Runtime, grey: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who takes over finds them missing and can send them; who never comes back can not."""
+    surgery_id = uuid4()
+    wire = await operating(serving, grey, surgery_id)
+    wire.say(frame(timestamp=1))
+    await until(lambda: bool(serving.recordings._holders))
+    await serving.recordings._holders[surgery_id]._recorder.flush()  # type: ignore[attr-defined]
+    with away(serving, monkeypatch):
+        for timestamp in range(2, 69):
+            wire.say(frame(timestamp=timestamp))
+        assert (await wire.ending())[0] == 1013
+        await wire.end()
+        monkeypatch.setattr(module, "LET_GO_SECONDS", 0)
+        later = await operating(serving, grey, surgery_id)
+    await serving.recordings.wait_until_all_let_go()
+    assert f"surgery {surgery_id}: 67 movements from 1 on could not be stored" in caplog.text
+    assert (await stored(surgery_id))[1] == [1]
+    await later.end()
 
 
 # --- Coming back ---------------------------------------------------------------------------

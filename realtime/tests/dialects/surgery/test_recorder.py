@@ -8,6 +8,7 @@ import pytest
 
 from devices.services.surgeries import Recording
 from devices.trajectory import Chunk, Link, Movement, decode_movements, genesis, prove
+from devices.writer import Stopped
 from realtime.core.errors import Conflict, Failure, Unavailable
 from realtime.dialects.surgery import recorder as module
 from realtime.dialects.surgery.recorder import (
@@ -32,7 +33,7 @@ class FakeWriter:
 
     def put(self, chunk: Chunk) -> asyncio.Future[None]:
         if self.is_stopped:
-            raise Unavailable("the server is stopping: try again soon")
+            raise Stopped("the server is stopping: try again soon")
         self.chunks.append(chunk)
         self.answers.append(asyncio.get_running_loop().create_future())
         return self.answers[-1]
@@ -207,7 +208,7 @@ async def test_what_could_not_be_stored_is_told_once_and_raised_by_every_flush(
             await room.recorder.flush()
 
 
-async def test_after_a_failure_nothing_more_is_taken(room: Room) -> None:
+async def test_after_a_failure_nothing_more_is_handed_over(room: Room) -> None:
     room.send(FRAMES_PER_CHUNK)
     room.writer.answers[0].set_exception(Conflict("another connection took over"))
     await turns()
@@ -224,5 +225,63 @@ async def test_a_writer_that_has_stopped_is_a_failure_like_any_other(
     room.send(1)
     await turns()
     assert [str(failure) for failure in room.failures] == ["the server is stopping: try again soon"]
-    with pytest.raises(Unavailable):
-        await room.recorder.flush()
+    with pytest.raises(Stopped):
+        await room.recorder.flush_patiently()
+    assert room.recorder.unstored == (0, 1)
+
+
+# --- Patience ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AWAY_SECONDS", 0)
+
+
+async def test_a_database_that_was_away_gets_the_same_chunks_again_and_what_came_since(
+    room: Room, impatient: None
+) -> None:
+    room.send(FRAMES_PER_CHUNK * 2 + 4)
+    for answer in room.writer.answers:
+        answer.set_exception(Unavailable("the database does not answer"))
+    await turns()
+    room.send(FRAMES_PER_CHUNK)
+    assert room.recorder.unstored == (0, FRAMES_PER_CHUNK * 3 + 4)
+    flushing = asyncio.ensure_future(room.recorder.flush_patiently())
+    await turns()
+    first, second, *again = room.writer.chunks
+    assert again[:2] == [first, second]
+    assert [chunk.first for chunk in again] == [0, 64, 128, 192]
+    assert [chunk.count for chunk in again] == [64, 64, 64, 4]
+    room.writer.commit(4)
+    await flushing
+    assert room.recorder.unstored == (196, 0)
+    assert len(room.failures) == 1
+
+
+async def test_only_what_is_not_stored_is_handed_over_again(room: Room, impatient: None) -> None:
+    room.send(FRAMES_PER_CHUNK * 3)
+    room.writer.commit(1)
+    away = Unavailable("the database does not answer")
+    # What followed it may be refused because it was not there: that is no other failure.
+    for answer, refusal in zip(
+        room.writer.answers[1:], [away, Conflict("does not follow")], strict=True
+    ):
+        answer.set_exception(refusal)
+    flushing = asyncio.ensure_future(room.recorder.flush_patiently())
+    await turns()
+    assert [chunk.seq for chunk in room.writer.chunks] == [0, 1, 2, 1, 2]
+    room.writer.commit(2)
+    await flushing
+
+
+async def test_patience_ends_when_somebody_else_records(room: Room, impatient: None) -> None:
+    room.send(FRAMES_PER_CHUNK + 3)
+    room.writer.answers[0].set_exception(Unavailable("the database does not answer"))
+    flushing = asyncio.ensure_future(room.recorder.flush_patiently())
+    await turns()
+    for answer in room.writer.answers[1:]:
+        answer.set_exception(Conflict("another connection took over"))
+    with pytest.raises(Conflict):
+        await flushing
+    assert room.recorder.unstored == (0, 67)
