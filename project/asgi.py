@@ -33,4 +33,5 @@ if "daphne.server" in sys.modules:
         drain=runtime.drain,
         body_bytes=settings.HTTP_BODY_BYTES,
         header_seconds=settings.HEADER_SECONDS,
+        handshake_seconds=settings.AUTH_TIMEOUT_SECONDS,
     )

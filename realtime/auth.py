@@ -1,8 +1,9 @@
 """Who opens this socket: a JWT from the query, the Authorization header or a subprotocol.
 
 Puts into the scope: `principal` (None when refused, then `refusal` is the Disconnect to answer),
-`user` (the principal, or None) and `session_attributes` as document 000 names them. A
-session cookie is never a credential here.
+`user` (the principal, or None), `session_attributes` as document 000 names them, and
+`handshake_until`, the loop's time at which the handshake has to be answered. A session cookie is
+never a credential here.
 """
 
 import asyncio
@@ -38,6 +39,9 @@ class TokenAuth:
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         principal: Principal | None = None
+        # For all of the handshake: what is left of it is the consumer's.
+        now = asyncio.get_running_loop().time()
+        scope["handshake_until"] = now + settings.AUTH_TIMEOUT_SECONDS
         try:
             principal = await self._authenticate(scope)
         except Disconnect as refusal:
@@ -53,7 +57,7 @@ class TokenAuth:
         if len(tokens) > 1:
             raise PolicyViolation("more than one token was given")
         try:
-            async with asyncio.timeout(settings.AUTH_TIMEOUT_SECONDS):
+            async with asyncio.timeout_at(scope["handshake_until"]):
                 return await call(principal_for_token, tokens[0])
         except BadToken as error:
             raise PolicyViolation(error.public_text) from None

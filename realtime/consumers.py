@@ -38,8 +38,8 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 class SocketConsumer:
     """One connection of one dialect; subclasses fill in the order of talk.
 
-    The scope carries `principal` (or None and a `refusal` to raise), put there by
-    `realtime.auth`, `accepted_subprotocol`, put there by `realtime.negotiation`, and
+    The scope carries `principal` (or None and a `refusal` to raise) and `handshake_until`, put
+    there by `realtime.auth`, `accepted_subprotocol`, put there by `realtime.negotiation`, and
     `access_changes`, the hub's count before the token was read.
     """
 
@@ -114,7 +114,11 @@ class SocketConsumer:
 
     async def _receive_guest(self, scope: dict[str, Any], principal: Principal) -> None:
         try:
-            await self.on_handshake(principal)
+            async with asyncio.timeout_at(scope.get("handshake_until")):
+                await self.on_handshake(principal)
+        except TimeoutError:
+            await self._refuse(scope, TryLater("the handshake took too long: try again later"))
+            return
         except Disconnect as refusal:
             await self._refuse(scope, refusal)
             return

@@ -6,7 +6,7 @@ carries a lower one is written. Times are passed in, aware UTC.
 """
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -81,12 +81,22 @@ def start_surgery(*, surgery_id: UUID, surgeon_id: UUID, node: str, now: datetim
 
 
 @transaction.atomic
-def claim_surgery(*, surgery_id: UUID, surgeon_id: UUID, now: datetime) -> Claim:
+def claim_surgery(
+    *,
+    surgery_id: UUID,
+    surgeon_id: UUID,
+    now: datetime,
+    is_wanted: Callable[[], bool] = lambda: True,
+) -> Claim:
     """Ask to record an operation that exists; whoever records it is told to let go.
 
-    A later claim shuts out this one. Raises NotFound, and Forbidden when it is somebody else's.
+    A later claim shuts out this one. `is_wanted` is asked once the row is locked, which may take
+    long: a claim that nobody waits for any more would shut out the one made instead of it.
+    Raises NotFound, Forbidden when it is somebody else's, Conflict when it is not wanted.
     """
     surgery = _locked(surgery_id)
+    if not is_wanted():
+        raise Conflict("whoever asked for this operation has left")
     if surgery.surgeon_id != surgeon_id:
         raise Forbidden(NOT_YOURS)
     completed = surgery.status == Surgery.Status.COMPLETED

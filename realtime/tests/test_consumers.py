@@ -225,6 +225,19 @@ async def test_a_fault_of_ours_during_the_handshake_is_1011_too(
     assert not hub.members
 
 
+async def test_a_handshake_that_takes_too_long_is_1013(hub: Hub) -> None:
+    class Slow(Echo):
+        async def on_handshake(self, principal: Principal) -> None:
+            await asyncio.Event().wait()
+
+    wire = wire_of(principal())
+    wire.scope["handshake_until"] = asyncio.get_running_loop().time()
+    code, reason = await refusal_of(wire, Slow(hub, NO_LIMITS))
+    assert code == 1013
+    assert "again" in reason
+    assert not hub.members
+
+
 async def test_a_server_that_cancels_us_still_has_the_conversation_closed(hub: Hub) -> None:
     echo, wire = consumer(hub), wire_of(principal())
     await wire.opened(echo)

@@ -20,6 +20,9 @@ BODY_SECONDS = 60
 REFUSED_UPLOAD_SECONDS = 5
 REQUESTS_AT_DRAIN_SECONDS = 3
 CANCEL_SECONDS = 2
+# Before the application's own deadline for a handshake begins it may wait for the start of our
+# background work; daphne drops at its own deadline without a word, so ours has to come first.
+HANDSHAKE_MARGIN_SECONDS = 10
 # Connections that wait to be accepted. Twisted's 50 fill while we are busy for a moment, and
 # the kernel then drops who comes: it tries again after a whole second.
 BACKLOG = 1_024
@@ -27,15 +30,19 @@ BACKLOG = 1_024
 Hook = Callable[[], Awaitable[None]]
 
 
-def install(*, start: Hook, drain: Hook, body_bytes: int, header_seconds: float) -> None:
+def install(
+    *, start: Hook, drain: Hook, body_bytes: int, header_seconds: float, handshake_seconds: float
+) -> None:
     """Put our classes in the place of daphne's.
 
     `start` runs once when the reactor does; `drain` at SIGTERM, after the ports are closed
     and before the applications are cancelled. A request whose head takes longer than
-    `header_seconds` is cut; one whose body exceeds `body_bytes` gets 413 at once.
+    `header_seconds` is cut; one whose body exceeds `body_bytes` gets 413 at once. A handshake
+    that the application answers within `handshake_seconds` is never dropped.
     """
     GatewayServer.start_hook = staticmethod(start)
     GatewayServer.drain_hook = staticmethod(drain)
+    GatewayServer.handshake_seconds = handshake_seconds + HANDSHAKE_MARGIN_SECONDS
     GatewayRequest.body_bytes = body_bytes
     GatewayHTTPFactory.header_seconds = header_seconds
     cli.CommandLineInterface.server_class = GatewayServer
@@ -58,12 +65,15 @@ class GatewayServer(server.Server):
 
     start_hook: Hook
     drain_hook: Hook
+    handshake_seconds: float = 0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # Each dialect has a size limit of its own, and a connection may live longer than a day.
         kwargs.update(
             websocket_timeout=-1, websocket_max_message_size=0, websocket_max_frame_size=0
         )
+        for name in ("websocket_connect_timeout", "websocket_handshake_timeout"):
+            kwargs[name] = max(kwargs.get(name) or 0, self.handshake_seconds)
         super().__init__(*args, **kwargs)
         self.ports: list[Any] = []
 

@@ -18,6 +18,7 @@ from project.tests.live.conftest import KIND, TIMES
 from project.tests.live.raw import PING, TEXT, Ended, RawWebSocket, frame
 from project.tests.live.server import Server
 from project.tests.live.surgeons import (
+    assert_refused,
     eventually,
     held,
     movement,
@@ -166,6 +167,24 @@ def test_a_surgeon_who_leaves_a_slow_database_lets_go_after_all(
             eventually(lambda: "took too long to shut down" in server.log)
         eventually(lambda: not Surgery.objects.get(pk=surgery).node)
         assert [each["timestamp"] for each in stored(surgery)] == [1, 2]
+
+
+def test_a_handshake_that_waits_for_the_database_is_refused_with_1013(
+    start_server: Callable[..., Any], simulate: Simulate
+) -> None:
+    surgeon, surgery = new_surgeon(), str(uuid.uuid4())
+    # By itself daphne would drop the connection without a word after a second.
+    options = ["--websocket_connect_timeout", "1"] if KIND == "daphne" else []
+    with start_server(options=options, VITALWIRE_AUTH_TIMEOUT_SECONDS="3") as server:
+        ws = simulate(surgeon, on=server, surgery=surgery)
+        ws.send_json(movement(timestamp=1))
+        eventually(lambda: stored(uuid.UUID(surgery)))
+        ws.close()
+        with held(surgery):
+            assert_refused(simulate(surgeon, on=server, surgery=surgery).ending(), 1013)
+        again = simulate(surgeon, on=server, surgery=surgery)
+        again.send_json(movement("FINISH", timestamp=2))
+        assert str(saved_id(again.read())) == surgery
 
 
 # --- Floods ---------------------------------------------------------------------------------

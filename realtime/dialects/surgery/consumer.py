@@ -90,6 +90,8 @@ class SimulationConsumer(SocketConsumer):
         self._recorder: Recorder | None = None
         # The FINISH that was answered last, for the client that never saw the answer.
         self._finished: tuple[Movement, UUID] | None = None
+        # Set when nobody waits any more for what is asked of the database.
+        self._is_cancelled = False
         # Set while the socket may only repeat the FINISH of a completed operation.
         self._is_only_repeating = False
 
@@ -132,11 +134,15 @@ class SimulationConsumer(SocketConsumer):
                     surgery_id=surgery_id,
                     surgeon_id=principal.user_id,
                     now=_now(),
+                    is_wanted=lambda: not self._is_cancelled,
                 )
         except Forbidden:
             raise PolicyViolation("this operation is another surgeon's") from None
         except NotFound:
             return None
+        except asyncio.CancelledError:
+            self._is_cancelled = True
+            raise
 
     async def _resume(self, surgery_id: UUID, principal: Principal) -> Recording | None:
         """Return the right to go on; None for an operation that is complete or not there."""
