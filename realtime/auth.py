@@ -34,10 +34,20 @@ App = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 class TokenAuth:
     """ASGI middleware in front of the dialects' consumers."""
 
-    def __init__(self, inner: App) -> None:
+    def __init__(self, inner: App, hub: Hub) -> None:
         self._inner = inner
+        self._hub = hub
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        # A drain waits for whoever is on the way in: they have not been told anything yet.
+        self._hub.arrive(self._inner)
+        try:
+            await self._identify(scope)
+            await self._inner(scope, receive, send)
+        finally:
+            self._hub.depart(self._inner)
+
+    async def _identify(self, scope: dict[str, Any]) -> None:
         principal: Principal | None = None
         # For all of the handshake: what is left of it is the consumer's.
         now = asyncio.get_running_loop().time()
@@ -48,7 +58,6 @@ class TokenAuth:
             scope["refusal"] = refusal
         scope["principal"] = scope["user"] = principal
         scope["session_attributes"] = _attributes_of(principal)
-        await self._inner(scope, receive, send)
 
     async def _authenticate(self, scope: dict[str, Any]) -> Principal:
         tokens = tokens_in(scope)

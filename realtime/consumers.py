@@ -159,6 +159,7 @@ class SocketConsumer:
     async def _converse(self, scope: dict[str, Any], principal: Principal) -> None:
         self.member = Member(self._new_session(scope, principal), self.transport, self.dialect)
         self.hub.join(self.member)
+        self.hub.depart(self)
         try:
             self._catch_access_change(scope)
             self.watch_expiry()

@@ -25,6 +25,7 @@ logger = logging.getLogger("vitalwire.hub")
 
 CONFLATED_MAX = 64
 CATCH_UP_AT_ONCE = 200
+ENDED_AT_ONCE = 100
 
 
 class Dialect(Protocol):
@@ -122,13 +123,27 @@ class Hub:
         self.access_changes = 0
         self.look_again: Callable[[Member], object] | None = None
         self._cohorts: dict[str, dict[CohortKey, Cohort]] = {}
-        self._emptied = asyncio.Event()
+        self._guests: set[object] = set()
+        self._ending: Disconnect | None = None
+        self._somebody_left = asyncio.Event()
 
     # --- Members -----------------------------------------------------------------------
 
+    def arrive(self, guest: object) -> None:
+        """Await somebody whose handshake is not over yet."""
+        self._guests.add(guest)
+
+    def depart(self, guest: object) -> None:
+        """Await them no more: they joined, or were refused, or left. Safe to repeat."""
+        self._guests.discard(guest)
+        self._somebody_left.set()
+
     def join(self, member: Member) -> None:
+        """Make the conversation heard from; one that begins too late ends at once."""
         self.members[member.session.id] = member
         member.transport.on_drained = lambda: self._drained(member)
+        if self._ending is not None:
+            member.end(self._ending)
 
     def leave(self, member: Member) -> None:
         """Forget the member; safe to repeat."""
@@ -136,14 +151,22 @@ class Hub:
             self.unsubscribe(member, pattern)
         self.members.pop(member.session.id, None)
         member.transport.on_drained = None
-        if not self.members:
-            self._emptied.set()
+        self._somebody_left.set()
+
+    async def dismiss(self, ending: Disconnect) -> None:
+        """End everyone, and from now on whoever joins; return when the last one has left."""
+        self._ending = ending
+        for position, member in enumerate(self, start=1):
+            member.end(ending)
+            if position % ENDED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        await self.wait_until_empty()
 
     async def wait_until_empty(self) -> None:
-        """Return when the last member has left."""
-        while self.members:
-            self._emptied.clear()
-            await self._emptied.wait()
+        """Return when the last member has left, and nobody is on the way in."""
+        while self.members or self._guests:
+            self._somebody_left.clear()
+            await self._somebody_left.wait()
 
     def count_of(self, dialect: str) -> int:
         """Return how many sessions a dialect has."""

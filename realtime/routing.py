@@ -54,7 +54,7 @@ def websocket_application(runtime: Runtime) -> App:
             return deny(scope, receive, send)
         consumer = make()
         scope["access_changes"] = consumer.hub.access_changes
-        return TokenAuth(consumer)(scope, receive, send)
+        return TokenAuth(consumer, hub)(scope, receive, send)
 
     return Gate(
         route,

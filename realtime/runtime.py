@@ -40,7 +40,6 @@ RESTART_WORK_SECONDS = 1.0
 SWEEP_LEASE = "sweep"
 DRAIN_SECONDS = 8.0
 CANCEL_SECONDS = 2.0
-CLOSED_AT_ONCE = 100
 
 
 class Runtime:
@@ -156,14 +155,9 @@ class Runtime:
             logger.error("background work failed", exc_info=task.exception())
 
     async def _dismiss_everyone(self) -> None:
-        restarting = Restarting("the server restarts: connect again")
-        for position, member in enumerate(self.hub, start=1):
-            member.end(restarting)
-            if position % CLOSED_AT_ONCE == 0:
-                await asyncio.sleep(0)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
-                await self.hub.wait_until_empty()
+                await self.hub.dismiss(Restarting("the server restarts: connect again"))
                 await self.recordings.wait_until_all_let_go()
 
     @property

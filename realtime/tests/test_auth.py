@@ -103,7 +103,7 @@ class Inner:
 
 async def authenticated(**scope: Any) -> Inner:
     inner = Inner()
-    await TokenAuth(inner)(Wire(**scope).scope, None, None)
+    await TokenAuth(inner, Hub())(Wire(**scope).scope, None, None)
     return inner
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from realtime.core.codes import CloseCode
-from realtime.core.errors import Forbidden
+from realtime.core.errors import Forbidden, Restarting
 from realtime.core.events import Event, SurgeryStarted, encode
 from realtime.core.filters import Filter
 from realtime.hub import CONFLATED_MAX, Hub, Member
@@ -237,6 +237,33 @@ async def test_whoever_waits_for_the_last_one_hears_when_it_left(hub: Hub) -> No
     hub.leave(other)
     await waiting
     await hub.wait_until_empty()
+
+
+async def test_a_dismissal_ends_who_is_here_and_who_is_on_the_way_in(hub: Hub) -> None:
+    here, guest = joined(hub), object()
+    hub.arrive(guest)
+    restarting = Restarting("the server restarts")
+    dismissal = asyncio.ensure_future(hub.dismiss(restarting))
+    await asyncio.sleep(0)
+    assert here.transport.ending is restarting  # type: ignore[attr-defined]
+    hub.leave(here)
+    await asyncio.sleep(0)
+    assert not dismissal.done()
+    late = joined(hub)
+    hub.depart(guest)
+    assert late.transport.ending is restarting  # type: ignore[attr-defined]
+    hub.leave(late)
+    await dismissal
+
+
+async def test_a_dismissal_does_not_wait_for_a_guest_that_was_refused(hub: Hub) -> None:
+    guest = object()
+    hub.arrive(guest)
+    dismissal = asyncio.ensure_future(hub.dismiss(Restarting("the server restarts")))
+    await asyncio.sleep(0)
+    hub.depart(guest)
+    await dismissal
+    hub.depart(guest)
 
 
 def test_a_narrower_role_ends_what_it_may_not_hear_and_keeps_the_rest(hub: Hub) -> None:

@@ -171,7 +171,10 @@ class RawConnection:
 
 
 class RawWebSocket(RawConnection):
-    """A WebSocket after its opening handshake; `response` is what the server answered to it."""
+    """A WebSocket after its opening handshake; `response` is what the server answered to it.
+
+    With `waits` off the answer is read by `read_answer` only.
+    """
 
     def __init__(
         self,
@@ -179,9 +182,15 @@ class RawWebSocket(RawConnection):
         *,
         headers: Mapping[str, str] | None = None,
         receive_buffer: int | None = None,
+        waits: bool = True,
     ) -> None:
         super().__init__(url, receive_buffer=receive_buffer)
         self.send(self.handshake(headers or {}))
+        if waits:
+            self.read_answer()
+
+    def read_answer(self) -> None:
+        """Complete the opening handshake."""
         try:
             self.response = self.read_response()
         except AssertionError:

@@ -2,6 +2,7 @@
 
 import random
 import signal
+import socket
 import struct
 import time
 import uuid
@@ -34,6 +35,10 @@ STALLED_SECONDS = float(TIMES["VITALWIRE_STALLED_SECONDS"])
 ESTABLISHED = 1
 # uvicorn drains, and then lets the signal that it was sent end it.
 CLEAN_EXITS = {"daphne": {0}, "uvicorn": {0, -signal.SIGTERM, -signal.SIGINT, 130}}
+
+daphne_only = pytest.mark.skipif(
+    KIND != "daphne", reason="uvicorn cancels nobody, and refuses handshakes itself at its end"
+)
 
 
 # --- kill -9 --------------------------------------------------------------------------------
@@ -148,10 +153,41 @@ def test_a_restarted_server_takes_up_what_the_last_one_closed(
     assert [each["timestamp"] for each in stored(uuid.UUID(surgery))] == [1, 2]
 
 
+@daphne_only
+def test_a_handshake_that_is_answered_during_the_end_gets_1012_too(
+    fresh_server: Server, simulate: Simulate, connect: Callable[..., RawWebSocket]
+) -> None:
+    surgeon, surgery = new_surgeon(), str(uuid.uuid4())
+    ws = simulate(surgeon, on=fresh_server, surgery=surgery)
+    ws.send_json(movement(timestamp=1))
+    eventually(lambda: stored(uuid.UUID(surgery)))
+    ws.close()
+    with held(surgery):
+        token = fresh_server.token_for(surgeon)
+        url = fresh_server.ws_url("/ws/simulation", token=token, surgery=surgery)
+        late = connect(url, waits=False)
+        # Answered after it: the handshake has been let in, and waits for the database.
+        assert fresh_server.request("GET", "/healthz")[0] == 200
+        fresh_server.send_signal(signal.SIGTERM)
+        eventually(lambda: refuses_connections(fresh_server))
+    late.read_answer()
+    assert late.ending().code == 1012
+    assert fresh_server.wait() == 0
+    assert not Surgery.objects.get(pk=surgery).node
+
+
+def refuses_connections(server: Server) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", server.port)).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
 # --- A database that is slow ----------------------------------------------------------------
 
 
-@pytest.mark.skipif(KIND != "daphne", reason="uvicorn cancels nothing")
+@daphne_only
 def test_a_surgeon_who_leaves_a_slow_database_lets_go_after_all(
     start_server: Callable[..., Any], simulate: Simulate
 ) -> None:

@@ -77,6 +77,26 @@ async def test_a_database_that_is_away_while_letting_go_is_waited_for(
     assert not problems
 
 
+async def test_whoever_was_let_in_during_a_drain_is_let_go_with_1012(
+    serving: Runtime, grey: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire = await operating(serving, grey, surgery_id := uuid4())
+    wire.say(frame("START", 1))
+    await wire.end()
+    gate = Gate(monkeypatch, "take_surgery")
+    late = Wire(path="/ws/simulation", query_string=f"token={grey}&surgery={surgery_id}".encode())
+    late.open(websocket_application(serving))
+    await gate.reached()
+    drain = asyncio.ensure_future(serving.drain())
+    await turns()
+    gate.open()
+    assert (await late.next())["type"] == "websocket.accept"
+    assert (await late.ending())[0] == 1012
+    late.leave()
+    await drain
+    assert (await only_surgery()).node == ""
+
+
 class Gate:
     """Keeps a service from beginning until it is opened; it runs in another thread."""
 
