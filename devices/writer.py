@@ -18,6 +18,7 @@ import msgspec
 from django.db import InterfaceError, OperationalError, connection, transaction
 
 from devices.models import Surgery, TrajectoryChunk
+from devices.services.surgeries import Interrupted
 from devices.trajectory import Chunk, chain, genesis
 from realtime.core.errors import Conflict, Invalid, Unavailable, VitalwireError
 
@@ -35,7 +36,7 @@ ENDS_REMEMBERED: Final = 10_000
 
 
 class Fenced(Conflict):
-    """Raised when the operation is recorded by somebody else, or not in progress any more."""
+    """Raised when the operation is recorded by somebody else, or complete."""
 
 
 class Stopped(Unavailable):
@@ -113,7 +114,8 @@ class Writer:
         return self._queue.qsize() + self._in_hand > HIGH
 
     def put(self, chunk: Chunk) -> "asyncio.Future[None]":
-        """Store one chunk. The future fails with Fenced, Conflict, Invalid or Unavailable.
+        """Store one chunk. The future fails with Fenced, Interrupted, Conflict, Invalid or
+        Unavailable.
 
         The same chunk put twice is stored once and succeeds twice.
         """
@@ -231,8 +233,7 @@ class Writer:
         for index, chunk in enumerate(chunks):
             key = chunk.surgery_id, chunk.seq
             try:
-                if fences.get(chunk.surgery_id) != chunk.recording:
-                    raise Fenced("another connection took over this operation, or it ended")
+                _check_fence(chunk, fences.get(chunk.surgery_id))
                 end = ends.get(chunk.surgery_id) or self._end_before(chunk)
                 if fresh.get(key) != chunk and not _is_stored(chunk, end):
                     ends[chunk.surgery_id] = _follow(chunk, end)
@@ -255,14 +256,21 @@ class Writer:
         return _End(chunk.recording, last.seq + 1, last.first + last.count, digest)
 
 
-def _lock_recordings(surgery_ids: set[UUID]) -> dict[UUID, int]:
-    """Lock the operations, in one order everywhere; return who may write, of those in progress."""
+def _lock_recordings(surgery_ids: set[UUID]) -> dict[UUID, tuple[int, str]]:
+    """Lock the operations, in one order everywhere; return who records them, and their status."""
     rows = Surgery.objects.select_for_update(no_key=True).filter(id__in=surgery_ids).order_by("id")
     return {
-        surgery_id: recording
+        surgery_id: (recording, status)
         for surgery_id, recording, status in rows.values_list("id", "recording", "status")
-        if status == Surgery.Status.IN_PROGRESS
     }
+
+
+def _check_fence(chunk: Chunk, fence: tuple[int, str] | None) -> None:
+    """Raise unless this chunk's recorder may write to the operation."""
+    if fence == (chunk.recording, Surgery.Status.INTERRUPTED):
+        raise Interrupted("this operation was interrupted")
+    if fence != (chunk.recording, Surgery.Status.IN_PROGRESS):
+        raise Fenced("another connection took over this operation, or it ended")
 
 
 def _is_stored(chunk: Chunk, end: _End) -> bool:

@@ -37,6 +37,7 @@ LOOK_FOR_STALLED_SECONDS = 1.0
 PRUNE_SECONDS = 3600.0
 DATABASE_RETRY_SECONDS = 1.0
 RESTART_WORK_SECONDS = 1.0
+BEAT_AGAIN_SECONDS = nodes.HEARTBEAT_SECONDS
 SWEEP_LEASE = "sweep"
 DRAIN_SECONDS = 8.0
 CANCEL_SECONDS = 2.0
@@ -210,10 +211,19 @@ class Runtime:
                 logger.exception("%s failed; it will be repeated", chore.__name__)
 
     async def _beat(self) -> None:
-        await call(nodes.beat, self.node_id, self.hub.counts(), now=datetime.now(UTC))
+        """Say that this process lives, and undo what others did who thought it dead."""
+        loop = asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            await call(nodes.beat, self.node_id, self.hub.counts(), now=datetime.now(UTC))
+            # A heartbeat that waited for the database was old when it was written.
+            if loop.time() - began < BEAT_AGAIN_SECONDS:
+                break
+        await self.recordings.keep(self.node_id)
 
     async def _sweep(self) -> None:
         """One process of many ends the operations whose surgeon stayed away."""
+        await self._beat()
         await call(_sweep, self.node_id)
 
     async def _prune(self) -> None:
@@ -232,7 +242,8 @@ def _sweep(node_id: str) -> None:
         return
     nodes.bury_dead(now=now)
     surgeries.interrupt_lost_surgeries(
-        living_nodes=nodes.living(now=now),
+        # Whoever sweeps lives, however long its heartbeat waited for the database.
+        living_nodes=nodes.living(now=now) | {node_id},
         grace=timedelta(seconds=settings.SURGERY_GRACE_SECONDS),
         now=now,
     )

@@ -6,7 +6,7 @@ carries a lower one is written. Times are passed in, aware UTC.
 """
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -27,6 +27,10 @@ NOT_COMPLETED = "La cirugía aún no está completada."
 
 class Completed(Conflict):
     """Raised when an operation cannot be recorded any more: it is complete."""
+
+
+class Interrupted(Conflict):
+    """Raised when an operation was interrupted though its recorder was only late."""
 
 
 class Recording(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,11 +137,7 @@ def take_surgery(
     if surgery.node and not force:
         return None
     surgery.recording = claim
-    surgery.node = node
-    surgery.disconnected_at = None
-    surgery.digest = ""
-    surgery.status = Surgery.Status.IN_PROGRESS
-    surgery.save(update_fields=["recording", "node", "disconnected_at", "digest", "status"])
+    _hold(surgery, node)
     log.info("surgery %s is recorded (%d) since %s", surgery_id, surgery.recording, now.isoformat())
     return _recording_of(surgery)
 
@@ -156,14 +156,16 @@ def finish_surgery(
 ) -> Surgery:
     """Complete the operation, once; asked again with the same trajectory, return it as it is.
 
-    `chunks` and `digest` are what the recorder wrote. Raises NotFound, and Conflict when
-    somebody else records it, or when what is stored is not what the recorder wrote.
+    `chunks` and `digest` are what the recorder wrote. Raises NotFound, Interrupted, and Conflict
+    when somebody else records it, or when what is stored is not what the recorder wrote.
     """
     surgery = _locked(surgery_id)
     if surgery.recording != recording:
         raise Conflict("another connection took over this operation")
     if surgery.status == Surgery.Status.COMPLETED and surgery.digest == digest.hex():
         return surgery
+    if surgery.status == Surgery.Status.INTERRUPTED:
+        raise Interrupted("this operation is not in progress any more: it was interrupted")
     if not _is_in_progress(surgery):
         raise Conflict("this operation is not in progress any more")
     last = _last_chunk(surgery_id)
@@ -203,6 +205,33 @@ def record_analysis(*, surgery_id: UUID, score: float, feedback: str, now: datet
         surgery.score, surgery.feedback, surgery.analysed_at = score, feedback, now
         surgery.save(update_fields=["score", "feedback", "analysed_at"])
     return surgery
+
+
+def keep_surgeries(*, recordings: Mapping[UUID, int], node: str) -> set[UUID]:
+    """Go on recording what others let go or interrupted because this process seemed dead.
+
+    `recordings` are the operations it records, with their numbers. Return those that are its own;
+    the others are complete, or somebody has taken them over.
+    """
+    touched = Surgery.objects.filter(id__in=list(recordings)).exclude(
+        node=node, status=Surgery.Status.IN_PROGRESS
+    )
+    lost = {
+        surgery_id
+        for surgery_id in list(touched.values_list("id", flat=True))
+        if not _keep(surgery_id, recordings[surgery_id], node)
+    }
+    return recordings.keys() - lost
+
+
+@transaction.atomic
+def _keep(surgery_id: UUID, recording: int, node: str) -> bool:
+    surgery = _locked(surgery_id)
+    if surgery.recording != recording or surgery.status == Surgery.Status.COMPLETED:
+        return False
+    _hold(surgery, node)
+    log.info("surgery %s is still recorded (%d)", surgery_id, recording)
+    return True
 
 
 def interrupt_lost_surgeries(
@@ -246,6 +275,14 @@ def _interrupt_if_lost(surgery_id: UUID, since: datetime) -> bool:
     surgery.digest = last.digest if last else ""
     surgery.save(update_fields=["status", "movements", "digest"])
     return True
+
+
+def _hold(surgery: Surgery, node: str) -> None:
+    surgery.node = node
+    surgery.disconnected_at = None
+    surgery.digest = ""
+    surgery.status = Surgery.Status.IN_PROGRESS
+    surgery.save(update_fields=["recording", "node", "disconnected_at", "digest", "status"])
 
 
 def _let_go(surgery: Surgery, now: datetime) -> None:

@@ -1,5 +1,7 @@
 """Who records: claims, takeovers, releases, and the sweep for what nobody records."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -12,6 +14,7 @@ from devices.services.surgeries import (
     claim_surgery,
     finish_surgery,
     interrupt_lost_surgeries,
+    keep_surgeries,
     release_surgery,
     take_surgery,
 )
@@ -215,3 +218,35 @@ def test_what_a_living_process_records_is_left_alone(surgeon: User) -> None:
     in_progress(surgeon, 3)
     assert interrupt_lost_surgeries(living_nodes={NODE}, grace=GRACE, now=MUCH_LATER) == 0
     assert Surgery.objects.get().node == NODE
+
+
+# --- keeping --------------------------------------------------------------------------
+
+
+def test_what_was_interrupted_though_it_is_recorded_is_reopened(
+    surgeon: User, announced: Announced
+) -> None:
+    surgery = interrupted(surgeon, 3)
+    assert keep_surgeries(recordings={surgery.id: 1}, node=NODE) == {surgery.id}
+    surgery.refresh_from_db()
+    assert (surgery.status, surgery.node, surgery.digest) == ("in_progress", NODE, "")
+    assert surgery.disconnected_at is None
+    assert names(announced)[-1] == "surgery_started"
+
+
+def test_what_nobody_touched_is_kept_as_it_is(
+    surgeon: User, django_assert_num_queries: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    recording = in_progress(surgeon, 3)
+    with django_assert_num_queries(1):
+        assert keep_surgeries(recordings={recording.surgery_id: 1}, node=NODE) == {
+            recording.surgery_id
+        }
+
+
+def test_what_ended_or_was_taken_over_is_not_kept(surgeon: User) -> None:
+    ended, taken = completed(surgeon, 3).id, start(surgeon).surgery_id
+    Surgery.objects.filter(pk=taken).update(recording=2, claimed=2, node="node-2")
+    assert keep_surgeries(recordings={ended: 1, taken: 1}, node=NODE) == set()
+    assert Surgery.objects.get(pk=taken).node == "node-2"
+    assert Surgery.objects.get(pk=ended).status == "completed"

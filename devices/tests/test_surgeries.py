@@ -11,6 +11,7 @@ from accounts.models import User
 from devices import signals
 from devices.models import Surgery, TrajectoryChunk
 from devices.services.surgeries import (
+    Interrupted,
     claim_surgery,
     complete_interrupted,
     finish_surgery,
@@ -182,7 +183,7 @@ def test_finishing_is_refused_after_a_takeover(surgeon: User) -> None:
 
 def test_finishing_is_refused_once_it_was_interrupted(surgeon: User) -> None:
     surgery = interrupted(surgeon, 3)
-    with pytest.raises(Conflict, match="in progress"):
+    with pytest.raises(Interrupted, match="in progress"):
         finish_surgery(
             surgery_id=surgery.id,
             recording=1,

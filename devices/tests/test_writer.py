@@ -12,6 +12,7 @@ from accounts.models import User
 from devices import writer as writer_module
 from devices.models import Surgery, TrajectoryChunk
 from devices.services.surgeries import (
+    Interrupted,
     Recording,
     claim_surgery,
     finish_surgery,
@@ -142,7 +143,8 @@ def test_whoever_was_shut_out_writes_nothing_more(surgeon: User, writer: Writer)
 
 
 def test_nothing_is_added_to_what_has_ended(surgeon: User, writer: Writer) -> None:
-    for surgery in (completed(surgeon, 3), interrupted(surgeon, 3)):
+    ended = [(completed(surgeon, 3), Fenced), (interrupted(surgeon, 3), Interrupted)]
+    for surgery, refusal in ended:
         recording = Recording(
             surgery_id=surgery.id,
             surgeon_id=surgeon.pk,
@@ -153,7 +155,7 @@ def test_nothing_is_added_to_what_has_ended(surgeon: User, writer: Writer) -> No
             digest=bytes.fromhex(surgery.digest),
             started_at=NOW,
         )
-        assert isinstance(outcomes_of(writer, chunks_after(recording, [1]))[0], Fenced)
+        assert isinstance(outcomes_of(writer, chunks_after(recording, [1]))[0], refusal)
         assert stored(surgery.id) == [0]
 
 

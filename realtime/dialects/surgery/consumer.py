@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -15,7 +14,7 @@ from django.db import Error as DatabaseProblem
 
 from devices.access import unanalysed_among
 from devices.services import surgeries
-from devices.services.surgeries import Claim, Completed, Recording
+from devices.services.surgeries import Claim, Completed, Interrupted, Recording
 from devices.trajectory import Chunk
 from devices.writer import Writer
 from realtime import journal
@@ -37,7 +36,7 @@ from realtime.core.limits import ConnectionBudget, DialectLimits
 from realtime.core.movement import FINISH, Movement
 from realtime.core.session import Principal
 from realtime.dialects.surgery.recorder import Recorder
-from realtime.dialects.surgery.recordings import Recordings, give_back, release
+from realtime.dialects.surgery.recordings import Recordings, give_back, store_and_release
 from realtime.dialects.surgery.schema import (
     CONNECTED,
     SurgeryDialect,
@@ -47,10 +46,9 @@ from realtime.dialects.surgery.schema import (
 )
 from realtime.hub import Hub
 
-logger = logging.getLogger("vitalwire.surgery")
-
 DIALECT = SurgeryDialect()
 DATABASE_AWAY = "the database does not answer: resume this operation later"
+INTERRUPTED = "this operation was interrupted while we were not heard of: resume it"
 COMPLETED_TOPIC = "surgeries.completed"
 BACKLOG = timedelta(days=1)
 BACKLOG_AT_ONCE = 500
@@ -281,7 +279,9 @@ class SimulationConsumer(SocketConsumer):
         )
 
     def _end_for(self, failure: Failure) -> None:
-        if isinstance(failure, Conflict):
+        if isinstance(failure, Interrupted):
+            self.member.end(TryLater(INTERRUPTED))
+        elif isinstance(failure, Conflict):
             self.give_way()
         else:
             self.member.end(TryLater(DATABASE_AWAY))
@@ -295,20 +295,11 @@ class SimulationConsumer(SocketConsumer):
         if recording is None:
             return
         self._recordings.let_go(recording.surgery_id, self)
-        last_words = self._recordings.see_off(self._store_and_release(recording, recorder))
+        last_words = self._recordings.see_off(
+            store_and_release(recording, recorder, node=self._node_id)
+        )
         if recorder is None or not recorder.has_failed:
             await asyncio.wait({last_words}, timeout=LAST_WORDS_SECONDS)
-
-    async def _store_and_release(self, recording: Recording, recorder: Recorder | None) -> None:
-        try:
-            # What is refused for good is another connection's to send, or nobody's.
-            with contextlib.suppress(Failure):
-                if recorder is not None:
-                    await recorder.flush_patiently()
-            await release(recording)
-        finally:
-            if recorder is not None:
-                _log_lost(recorder)
 
     @property
     def _surgeon(self) -> Principal:
@@ -349,21 +340,13 @@ class AiConsumer(SocketConsumer):
                 self.member.send(Frame(new_surgery(surgery_id)))
 
 
-def _log_lost(recorder: Recorder) -> None:
-    """Say which frames were received and are not stored; the client can send them again."""
-    first, count = recorder.unstored
-    if count:
-        surgery_id = recorder.recording.surgery_id
-        logger.warning(
-            "surgery %s: %d movements from %d on could not be stored", surgery_id, count, first
-        )
-
-
 @contextlib.contextmanager
 def _fence_refusals() -> Iterator[None]:
-    """Say what it means for the connection that somebody else records the operation."""
+    """Say what it means for the connection that it does not record the operation any more."""
     try:
         yield
+    except Interrupted as interrupted:
+        raise TryLater(INTERRUPTED) from interrupted
     except Conflict as conflict:
         raise PolicyViolation(str(conflict)) from conflict
 

@@ -100,7 +100,8 @@ class Recorder:
     async def flush_patiently(self) -> None:
         """Like `flush`, but wait out a database that is away: hand the same chunks over again.
 
-        Raises Conflict when the operation is somebody else's by then, Stopped with the writer.
+        Raises Conflict when somebody else records or interrupted the operation by then, and
+        Stopped with the writer.
         """
         while True:
             try:
@@ -109,7 +110,13 @@ class Recorder:
                 raise
             except Unavailable:
                 await asyncio.sleep(AWAY_SECONDS)
-                self._hand_over_again()
+                self.hand_over_again()
+
+    def hand_over_again(self) -> None:
+        """Hand over what is not stored, in order: the writer stores the same chunk once."""
+        self._failure = None
+        for chunk, _ in list(self._unstored.values()):
+            self._hand_over(chunk)
 
     def _cut(self) -> None:
         if self._timer is not None:
@@ -144,12 +151,6 @@ class Recorder:
             future.set_exception(failure)
         self._unstored[chunk.seq] = (chunk, future)
         future.add_done_callback(functools.partial(self._settled, chunk.seq))
-
-    def _hand_over_again(self) -> None:
-        """Hand over what is not stored, in order: the writer stores the same chunk once."""
-        self._failure = None
-        for chunk, _ in list(self._unstored.values()):
-            self._hand_over(chunk)
 
     def _settled(self, seq: int, future: asyncio.Future[None]) -> None:
         failure = None if future.cancelled() else future.exception()

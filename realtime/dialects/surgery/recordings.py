@@ -6,6 +6,7 @@ never interrupted. So that is nobody's but this process's own work, whatever bec
 
 import asyncio
 import contextlib
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
@@ -15,10 +16,13 @@ from uuid import UUID
 from django.db import Error as DatabaseProblem
 
 from devices.services import surgeries
-from devices.services.surgeries import Recording
-from realtime.calls import call_patiently
+from devices.services.surgeries import Interrupted, Recording
+from realtime.calls import call, call_patiently
 from realtime.core.errors import Failure
 from realtime.core.events import RecordingClaimed
+from realtime.dialects.surgery.recorder import Recorder
+
+logger = logging.getLogger("vitalwire.surgery")
 
 CLAIMS_REMEMBERED = 1_024
 
@@ -65,6 +69,17 @@ class Recordings:
         if holder is not None and holder.recording_number < event.recording:
             holder.give_way()
 
+    async def keep(self, node: str) -> None:
+        """Go on with what other processes took from us while our heartbeat was late."""
+        held = {surgery_id: one.recording_number for surgery_id, one in self._holders.items()}
+        if not held:
+            return
+        for surgery_id in await call(surgeries.keep_surgeries, recordings=held, node=node):
+            holder = self._holders.get(surgery_id)
+            if holder is None or holder.recording_number != held[surgery_id]:
+                # It let go while we asked, and what it released may be ours again.
+                self.see_off(release(surgery_id, held[surgery_id]))
+
     # --- Leaving -----------------------------------------------------------------------
 
     def see_off(self, last_words: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
@@ -80,10 +95,28 @@ class Recordings:
             await asyncio.wait(self._last_words)
 
 
-async def release(recording: Recording) -> None:
+async def store_and_release(recording: Recording, recorder: Recorder | None, *, node: str) -> None:
+    """Store what a socket left, then let go of its operation, however long the database takes."""
+    try:
+        # What is refused for good is another connection's to send, or nobody's.
+        with contextlib.suppress(Failure):
+            if recorder is not None:
+                await _store(recorder, node)
+        await release(recording.surgery_id, recording.recording)
+    finally:
+        if recorder is not None:
+            _log_lost(recorder)
+
+
+async def release(surgery_id: UUID, recording: int) -> None:
     """Stop recording, as soon as the database answers; the grace time begins then."""
+
+    def release_now() -> None:
+        now = datetime.now(UTC)
+        surgeries.release_surgery(surgery_id=surgery_id, recording=recording, now=now)
+
     with contextlib.suppress(Failure):
-        await call_patiently(_release, recording)
+        await call_patiently(release_now)
 
 
 async def give_back(asking: "asyncio.Future[Recording | None]") -> None:
@@ -91,10 +124,27 @@ async def give_back(asking: "asyncio.Future[Recording | None]") -> None:
     with contextlib.suppress(Failure, DatabaseProblem):
         recording = await asking
         if recording is not None:
-            await release(recording)
+            await release(recording.surgery_id, recording.recording)
 
 
-def _release(recording: Recording) -> None:
-    surgeries.release_surgery(
-        surgery_id=recording.surgery_id, recording=recording.recording, now=datetime.now(UTC)
-    )
+async def _store(recorder: Recorder, node: str) -> None:
+    """Store every frame; an operation that was only interrupted is taken up for it."""
+    surgery_id, number = recorder.recording.surgery_id, recorder.recording.recording
+    while True:
+        try:
+            return await recorder.flush_patiently()
+        except Interrupted:
+            held = {surgery_id: number}
+            if not await call_patiently(surgeries.keep_surgeries, recordings=held, node=node):
+                raise
+            recorder.hand_over_again()
+
+
+def _log_lost(recorder: Recorder) -> None:
+    """Say which frames were received and are not stored; the client can send them again."""
+    first, count = recorder.unstored
+    if count:
+        surgery_id = recorder.recording.surgery_id
+        logger.warning(
+            "surgery %s: %d movements from %d on could not be stored", surgery_id, count, first
+        )
