@@ -4,10 +4,17 @@ import uuid
 from collections.abc import Callable
 
 import pytest
+from django.db import transaction
+from django.utils import timezone
 
+from accounts.models import User
+from devices.models import TrajectoryChunk
+from devices.services import surgeries
+from devices.trajectory import Movement, chain, encode_movements
 from project.tests.live.raw import BINARY, RawWebSocket
 from project.tests.live.server import Server
 from project.tests.live.surgeons import movement, new_surgeon, saved_id
+from realtime.models import JournalEntry
 
 Connect = Callable[..., RawWebSocket]
 CONNECTED = b'{"status":"connected","message":"IA conectada exitosamente"}'
@@ -74,6 +81,49 @@ def test_a_repeated_finish_announces_nothing(
     ws.send_json(finish)
     assert saved_id(ws.read()) == surgery_id
     assert hear(listener, surgery_id) == 1
+
+
+def test_what_rolls_back_is_announced_to_nobody(
+    server: Server, connect: Connect, finish: Callable[[], uuid.UUID]
+) -> None:
+    """Log first, notify second: neither happens without the change itself."""
+    listener = listen(connect, server)
+    surgeon = User.objects.get(username=new_surgeon())
+    surgery_id = uuid.uuid4()
+    with transaction.atomic():
+        recording = surgeries.start_surgery(
+            surgery_id=surgery_id, surgeon_id=surgeon.pk, node="a test", now=timezone.now()
+        )
+        payload = encode_movements([Movement([1.0, 2.0], "FINISH", 1)])
+        digest = chain(recording.digest, 0, payload)
+        TrajectoryChunk.objects.create(
+            surgery_id=surgery_id,
+            seq=0,
+            first=0,
+            count=1,
+            payload=payload,
+            received_at=timezone.now(),
+            digest=digest.hex(),
+        )
+        surgeries.finish_surgery(
+            surgery_id=surgery_id,
+            recording=recording.recording,
+            chunks=1,
+            digest=digest,
+            now=timezone.now(),
+        )
+        transaction.set_rollback(True)
+    heard = hear_until(listener, finish())
+    assert announcement(surgery_id) not in heard
+    assert not JournalEntry.objects.filter(topic__contains=str(surgery_id)).exists()
+
+
+def hear_until(ws: RawWebSocket, surgery_id: uuid.UUID) -> list[bytes]:
+    """Return everything that is said up to the announcement of this operation."""
+    heard = []
+    while announcement(surgery_id) not in heard:
+        heard.append(ws.read())
+    return heard
 
 
 def test_what_an_ai_says_is_ignored(

@@ -14,12 +14,11 @@ import pytest
 from django.core.management import call_command
 from django.db import connection, transaction
 
-from devices.models import Surgery
+from devices.models import Surgery, TrajectoryChunk
 from project.tests.live.conftest import KIND, TIMES
 from project.tests.live.raw import PING, TEXT, Ended, RawWebSocket, frame
 from project.tests.live.server import Server
 from project.tests.live.surgeons import (
-    assert_refused,
     eventually,
     held,
     movement,
@@ -37,7 +36,7 @@ ESTABLISHED = 1
 CLEAN_EXITS = {"daphne": {0}, "uvicorn": {0, -signal.SIGTERM, -signal.SIGINT, 130}}
 
 daphne_only = pytest.mark.skipif(
-    KIND != "daphne", reason="uvicorn cancels nobody, and refuses handshakes itself at its end"
+    KIND != "daphne", reason="uvicorn refuses handshakes itself at its end"
 )
 
 
@@ -184,43 +183,28 @@ def refuses_connections(server: Server) -> bool:
     return False
 
 
-# --- A database that is slow ----------------------------------------------------------------
+# --- A fault of ours ------------------------------------------------------------------------
 
 
-@daphne_only
-def test_a_surgeon_who_leaves_a_slow_database_lets_go_after_all(
-    start_server: Callable[..., Any], simulate: Simulate
-) -> None:
-    """Long after daphne has cancelled the connection's application."""
-    surgery = uuid.uuid4()
-    with start_server(options=["--application-close-timeout", "1"]) as server:
-        ws = simulate(new_surgeon(), on=server, surgery=str(surgery))
-        ws.send_json(movement(timestamp=1))
-        eventually(lambda: stored(surgery))
-        with held(surgery):
-            ws.send_json(movement(timestamp=2))
-            ws.close()
-            eventually(lambda: "took too long to shut down" in server.log)
-        eventually(lambda: not Surgery.objects.get(pk=surgery).node)
-        assert [each["timestamp"] for each in stored(surgery)] == [1, 2]
-
-
-def test_a_handshake_that_waits_for_the_database_is_refused_with_1013(
+def test_a_fault_of_ours_is_closed_with_1011_and_told_to_the_log_alone(
     start_server: Callable[..., Any], simulate: Simulate
 ) -> None:
     surgeon, surgery = new_surgeon(), str(uuid.uuid4())
-    # By itself daphne would drop the connection without a word after a second.
-    options = ["--websocket_connect_timeout", "1"] if KIND == "daphne" else []
-    with start_server(options=options, VITALWIRE_AUTH_TIMEOUT_SECONDS="3") as server:
+    with start_server(faults=1) as server:
         ws = simulate(surgeon, on=server, surgery=surgery)
         ws.send_json(movement(timestamp=1))
         eventually(lambda: stored(uuid.UUID(surgery)))
         ws.close()
-        with held(surgery):
-            assert_refused(simulate(surgeon, on=server, surgery=surgery).ending(), 1013)
-        again = simulate(surgeon, on=server, surgery=surgery)
-        again.send_json(movement("FINISH", timestamp=2))
-        assert str(saved_id(again.read())) == surgery
+        eventually(lambda: not Surgery.objects.get(pk=surgery).node)
+        # Nobody but a person with access to the database can do that.
+        TrajectoryChunk.objects.filter(surgery_id=surgery).update(payload=b"poison")
+        ending = simulate(surgeon, on=server, surgery=surgery).ending()
+        assert (ending.code, ending.reason) == (1011, "internal error")
+        # The others are served as before.
+        other = simulate(new_surgeon(), on=server)
+        other.send_json(movement("FINISH"))
+        saved_id(other.read())
+    assert "a fault of ours on simulation" in server.log
 
 
 # --- Floods ---------------------------------------------------------------------------------
