@@ -6,6 +6,7 @@ what was wrong and what to do, and never hold a secret.
 """
 
 from realtime.core.codes import CloseCode
+from realtime.core.limits import Refusal
 
 
 class VitalwireError(Exception):
@@ -45,31 +46,40 @@ class Unavailable(Failure):
 
 
 class Disconnect(VitalwireError):
-    """Raised to end the connection with `code` and a reason of at most 123 bytes."""
+    """Raised to end the connection with `code` and a reason of at most 123 bytes.
+
+    `kind` names it where refused and cut connections are counted, in one word.
+    """
 
     code: CloseCode = CloseCode.INTERNAL_ERROR
+    kind: str = "fault"
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, kind: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
+        if kind:
+            self.kind = kind
 
 
 class BadData(Disconnect):
     """Raised when a frame is not what the dialect's document allows."""
 
     code = CloseCode.BAD_DATA
+    kind = "bad_data"
 
 
 class PolicyViolation(Disconnect):
     """Raised when the peer is not, or no longer, allowed to be here."""
 
     code = CloseCode.POLICY_VIOLATION
+    kind = "policy"
 
 
 class TooBig(Disconnect):
     """Raised when a message is larger than the dialect's hard limit."""
 
     code = CloseCode.TOO_BIG
+    kind = "too_big"
 
 
 class ServerFault(Disconnect):
@@ -82,9 +92,19 @@ class Restarting(Disconnect):
     """Raised when this process is about to stop."""
 
     code = CloseCode.SERVICE_RESTART
+    kind = "restarting"
 
 
 class TryLater(Disconnect):
     """Raised when a budget is used up or the peer stopped reading."""
 
     code = CloseCode.TRY_AGAIN_LATER
+    kind = "try_later"
+
+
+class OverBudget(TryLater):
+    """Raised when one more connection does not fit; `refusal` says into what, and until when."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.reason, kind=refusal.kind)
+        self.refusal = refusal

@@ -5,23 +5,65 @@ equal ones share a cohort, and an event is judged once for all of them.
 """
 
 from functools import lru_cache
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from realtime.core.events import Event
+from realtime.core.events import (
+    AlertEvent,
+    DeviceStatusChanged,
+    Event,
+    SystemSampled,
+    TelemetryReceived,
+)
 from realtime.core.topics import matches, overlaps
 
 OWN = "own:"
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
-    """The wish: which kinds of event. An empty one takes all."""
+    """The wish: what to hear of a topic, and how often. An empty set takes everything.
+
+    `metrics` is for telemetry and system samples, `severities` and `alert_types` for alerts,
+    `statuses` for devices (the new one). `every_ms` asks for live values on a beat: the latest of
+    each metric with the window's lowest, highest and number; 0 for each as it comes.
+    """
 
     kinds: frozenset[str] = frozenset()
+    metrics: frozenset[str] = frozenset()
+    severities: frozenset[str] = frozenset()
+    alert_types: frozenset[str] = frozenset()
+    statuses: frozenset[str] = frozenset()
+    every_ms: int = 0
 
-    def accepts(self, event: Event) -> bool:
-        return not self.kinds or event.kind in self.kinds
+    def view(self, event: Event) -> Event | None:
+        """Return what is wanted of `event`: itself, some of its metrics, or None."""
+        if self.kinds and event.kind not in self.kinds:
+            return None
+        match event:
+            case TelemetryReceived() | SystemSampled():
+                return self._measured(event)
+            case AlertEvent():
+                is_wanted = _takes(self.severities, event.severity) and _takes(
+                    self.alert_types, event.alert_type
+                )
+            case DeviceStatusChanged():
+                is_wanted = _takes(self.statuses, event.new_status)
+            case _:
+                is_wanted = True
+        return event if is_wanted else None
+
+    def _measured(self, event: TelemetryReceived | SystemSampled) -> Event | None:
+        wanted = self.metrics
+        if not wanted or wanted.issuperset(event.metrics):
+            return event
+        some: dict[str, Any] = {k: v for k, v in event.metrics.items() if k in wanted}
+        return msgspec.structs.replace(event, metrics=some) if some else None
+
+
+def _takes(wanted: frozenset[str], value: str) -> bool:
+    return not wanted or value in wanted
 
 
 EVERYTHING = Filter()

@@ -5,21 +5,26 @@ import struct
 FIN_TEXT = 0x81
 FIN_CLOSE = 0x88
 REASON_BYTES = 123
+# By the length in the second byte: 126 and 127 stand for one in the next two or eight.
+HEAD_BYTES = {126: 4, 127: 10}
 
 
 class Frame:
     """One unfragmented text message: its payload, and the bytes of the frame on the wire."""
 
-    __slots__ = ("_head", "wire")
+    __slots__ = ("wire",)
 
     def __init__(self, payload: bytes) -> None:
-        header = _header(FIN_TEXT, len(payload))
-        self._head = len(header)
-        self.wire = header + payload
+        self.wire = _header(FIN_TEXT, len(payload)) + payload
 
     @property
     def payload(self) -> bytes:
-        return self.wire[self._head :]
+        return payload_of(self.wire)
+
+
+def payload_of(wire: bytes) -> bytes:
+    """Return what one unmasked frame carries."""
+    return wire[HEAD_BYTES.get(wire[1], 2) :]
 
 
 def close_wire(code: int, reason: str) -> bytes:

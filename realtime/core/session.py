@@ -1,6 +1,7 @@
 """Who is connected and what they hear: the state of one conversation, without its I/O."""
 
 from datetime import datetime
+from typing import Protocol
 from uuid import UUID
 
 import msgspec
@@ -34,8 +35,19 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
         return Scope.of((*self.subscribe, f"users.{self.user_id}"), self.user_id)
 
 
+class Tap(Protocol):
+    """Who is told of every message of a session, while somebody wants to know."""
+
+    def received(self, session: "Session", data: str | bytes) -> None: ...
+
+    def sent(self, session: "Session", data: str | bytes) -> None: ...
+
+
 class Session:
-    """One open conversation. `opened_at` is aware UTC; counters count messages."""
+    """One open conversation. `opened_at` is aware UTC; counters count messages.
+
+    Whoever reads from the peer or writes to it tells `tap`, unless that is None.
+    """
 
     __slots__ = (
         "address",
@@ -45,6 +57,7 @@ class Session:
         "messages_out",
         "opened_at",
         "principal",
+        "tap",
     )
 
     def __init__(
@@ -57,3 +70,23 @@ class Session:
         self.opened_at = opened_at
         self.messages_in = 0
         self.messages_out = 0
+        self.tap: Tap | None = None
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """Events that a session did not get, because its peer did not read: `skipped` of them.
+
+    One for each `root`, the first segment of their topics; the times are those of the first
+    and the last event skipped. For durable events that the journal no longer holds nobody
+    knows more than their number: the root is empty then, and the times are None.
+    """
+
+    root: str
+    skipped: int
+    first_at: datetime | None = None
+    last_at: datetime | None = None
+
+    def widened(self, at: datetime) -> "Gap":
+        """Count one more event, of time `at`."""
+        first, last = self.first_at or at, self.last_at or at
+        return Gap(self.root, self.skipped + 1, min(first, at), max(last, at))

@@ -56,9 +56,9 @@ def root_of(name: str) -> str:
 
 @lru_cache(maxsize=4096)
 def patterns_matching(topic: str) -> tuple[str, ...]:
-    """Return every pattern that hears `topic`, the topic itself first.
+    """Return every pattern that hears `topic`, the most specific first.
 
-    "a.b" -> ("a.b", "a.*", "a.b.**", "a.**", "a.*.**"). `**` stands for zero or more segments,
+    "a.b" -> ("a.b", "a.*", "a.b.**", "a.*.**", "a.**"). `**` stands for zero or more segments,
     so "a.**" hears "a" as well. At most 3 * 2**(MAX_DEPTH - 1) - 1 patterns; a hub looks them
     up instead of trying every subscription. Source: seed 003, "Subscribe to Topics".
     """
@@ -69,7 +69,7 @@ def patterns_matching(topic: str) -> tuple[str, ...]:
     for segment in rest:
         stems = [[*stem, choice] for stem in stems for choice in (segment, ONE)]
         exact = [".".join(stem) for stem in stems]
-        with_rest += [f"{name}.{REST}" for name in exact]
+        with_rest = [*(f"{name}.{REST}" for name in exact), *with_rest]
     return (*exact, *with_rest)
 
 

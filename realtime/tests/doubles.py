@@ -16,12 +16,12 @@ from realtime.core.events import (
     SurgeryStarted,
 )
 from realtime.core.frames import Frame
-from realtime.core.session import Principal, Session
+from realtime.core.session import Gap, Principal, Session
 from realtime.hub import Dialect, Member
 from realtime.transports import Transport
 
 NOW = datetime(2026, 3, 5, 10, 30, tzinfo=UTC)
-OPERATOR_HEARS = ("surgeries.**", "chat.**", "alerts.**")
+OPERATOR_HEARS = ("surgeries.**", "chat.**", "alerts.**", "telemetry.**", "system")
 SURGEON_HEARS = ("own:surgeries.**", "chat.**")
 
 
@@ -41,6 +41,7 @@ class FakeTransport(Transport):
 
     def write(self, frame: Frame) -> None:
         self.written.append(frame)
+        self._note([frame.wire])
         if self.on_write is not None:
             self.on_write()
 
@@ -80,8 +81,8 @@ class PlainDialect:
             return None
         return f"{event.id} {position or 'live'}".encode()
 
-    def render_gap(self, skipped: int) -> bytes | None:
-        return f"gap {skipped}".encode()
+    def render_gap(self, gap: Gap) -> bytes | None:
+        return f"gap {gap.skipped} {gap.root}".rstrip().encode()
 
 
 def user_id_of(username: str) -> UUID:

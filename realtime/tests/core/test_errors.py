@@ -5,6 +5,7 @@ import pytest
 from realtime.core import errors
 from realtime.core.codes import CloseCode
 from realtime.core.errors import Disconnect, Failure, Invalid, VitalwireError
+from realtime.core.limits import Refusal
 
 ALL = [
     thing
@@ -18,6 +19,7 @@ CODES = {
     errors.ServerFault: 1011,
     errors.Restarting: 1012,
     errors.TryLater: 1013,
+    errors.OverBudget: 1013,
 }
 
 
@@ -40,6 +42,21 @@ def test_every_disconnect_has_a_code_of_its_own() -> None:
 def test_a_disconnect_carries_its_reason() -> None:
     refusal = errors.PolicyViolation("token expired")
     assert (refusal.code, refusal.reason) == (CloseCode.POLICY_VIOLATION, "token expired")
+
+
+def test_a_disconnect_may_have_a_name_of_its_own_in_the_records() -> None:
+    assert errors.PolicyViolation("no").kind == "policy"
+    assert errors.PolicyViolation("no", kind="forbidden").kind == "forbidden"
+
+
+def test_a_budget_that_is_used_up_says_which() -> None:
+    refusal = Refusal(
+        kind="rate_limited", name="connections_per_minute", limit=10, used=10, retry_after_ms=900
+    )
+    error = errors.OverBudget(refusal)
+    assert (error.kind, error.refusal) == ("rate_limited", refusal)
+    assert "10 of your 10 a minute" in error.reason
+    assert "try again in 1 s" in error.reason
 
 
 def test_an_invalid_value_names_its_field() -> None:

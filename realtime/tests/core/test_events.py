@@ -7,12 +7,27 @@ from realtime.core.events import (
     AccessChanged,
     AnyEvent,
     Event,
+    MessageWatchChanged,
     RecordingClaimed,
     SurgeryMoved,
+    SystemSampled,
+    TelemetryReceived,
     decode,
     encode,
 )
 from realtime.core.topics import check_topic
+from realtime.tests.device_events import (
+    alert_raised,
+    alert_updated,
+    command_ended,
+    command_issued,
+    devices_changed,
+    measured,
+    rules_changed,
+    sampled,
+    status_changed,
+    telemetry,
+)
 from realtime.tests.doubles import (
     NOW,
     analysed,
@@ -32,8 +47,19 @@ EXAMPLES: dict[str, Event] = {
         interrupted(),
         completed(),
         analysed(),
+        telemetry(),
+        status_changed(),
+        alert_raised(),
+        alert_updated(),
+        command_issued(),
+        command_ended(),
+        sampled(),
+        devices_changed(),
+        rules_changed(),
+        MessageWatchChanged(id="m", at=NOW),
         RecordingClaimed(id="c", at=NOW, surgery_id=surgery_id_of("one"), recording=2),
         AccessChanged(id="a", at=NOW, user_id=user_id_of("ana")),
+        MessageWatchChanged(id="m", at=NOW),
     )
 }
 each = pytest.mark.parametrize("event", EXAMPLES.values(), ids=EXAMPLES)
@@ -53,9 +79,31 @@ def test_every_topic_is_one(event: Event) -> None:
     assert check_topic(event.topic) == event.topic
 
 
+LIVE = (SurgeryMoved, TelemetryReceived, SystemSampled)
+
+
 @each
-def test_only_movements_are_live(event: Event) -> None:
-    assert event.durable == (not isinstance(event, SurgeryMoved))
+def test_only_movements_and_measurements_are_live(event: Event) -> None:
+    assert event.durable == (not isinstance(event, LIVE))
+
+
+@pytest.mark.parametrize(
+    ("event", "topic"),
+    [
+        (telemetry(device=7), "telemetry.7"),
+        (status_changed(device=7), "devices.7"),
+        (alert_raised(device=7), "alerts.7"),
+        (alert_updated(device=7), "alerts.7"),
+        (alert_raised(device=None), "alerts.system"),
+        (command_issued(device=7), "commands.7"),
+        (command_ended(device=7), "commands.7"),
+        (sampled(), "system"),
+        (devices_changed(), "control.devices"),
+        (rules_changed(), "control.rules"),
+    ],
+)
+def test_what_concerns_a_device_is_on_a_topic_of_its_own(event: Event, topic: str) -> None:
+    assert event.topic == topic
 
 
 def test_movements_of_one_operation_replace_each_other_for_a_slow_reader() -> None:
@@ -68,9 +116,44 @@ def test_everything_about_an_operation_is_its_surgeon_s() -> None:
         assert event.owner == user_id_of("ana")
 
 
+def test_reports_of_the_same_metrics_replace_each_other_for_a_slow_reader() -> None:
+    first, second = (
+        telemetry("e1", humidity=1, temperature=2),
+        telemetry("e2", temperature=3, humidity=4),
+    )
+    assert first.conflation_key == second.conflation_key
+    assert first.conflation_key != telemetry(temperature=2).conflation_key
+    assert first.conflation_key != telemetry(device=2, humidity=1, temperature=2).conflation_key
+    assert sampled("e1").conflation_key == sampled("e2").conflation_key
+
+
+def test_everything_about_a_device_is_its_account_s() -> None:
+    for event in (
+        telemetry(),
+        status_changed(),
+        alert_raised(),
+        alert_updated(),
+        command_issued(),
+        command_ended(),
+    ):
+        assert event.owner == user_id_of("probe")
+
+
+def test_what_is_about_this_system_is_nobody_s() -> None:
+    for event in (sampled(), alert_raised(device=None), alert_updated(device=None)):
+        assert event.owner is None
+
+
+def test_a_value_says_nothing_of_a_window_it_does_not_close() -> None:
+    assert b"low" not in encode(telemetry())
+    assert measured() == measured(at=NOW)
+
+
 def test_control_events_are_nobody_s() -> None:
     assert EXAMPLES["AccessChanged"].owner is None
     assert EXAMPLES["RecordingClaimed"].owner is None
+    assert EXAMPLES["DevicesChanged"].owner is None
+    assert EXAMPLES["RulesChanged"].owner is None
 
 
 UNKNOWN = [

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.core.limits import ConnectionBudget, TokenBucket
+from realtime.core.limits import (
+    ConnectionBudget,
+    ConnectionCounts,
+    Flood,
+    Recent,
+    Refusal,
+    TokenBucket,
+)
 
 seconds = st.floats(0, 3, allow_nan=False, allow_subnormal=False)
 
@@ -119,3 +126,101 @@ def test_open_connections_are_counted_rightly_in_any_order(
         elif expected[address]:
             budget.release(address)
             expected[address] -= 1
+
+
+# --- What is counted of a dialect -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["connections_total", "connections_per_user", "other"])
+def test_a_refusal_fits_into_a_close_frame_and_says_limit_and_use(name: str) -> None:
+    refusal = Refusal(kind="k", name=name, limit=10**9, used=10**9 + 1, retry_after_ms=59_001)
+    assert len(refusal.reason.encode()) <= 123
+    assert str(10**9) in refusal.reason
+    assert str(10**9 + 1) in refusal.reason
+
+
+def test_a_minute_slides_and_says_when_there_is_room() -> None:
+    recent = Recent()
+    for moment in (0.0, 10.0, 10.5, 30.0):
+        recent.add(moment)
+    assert recent.count(59.9) == 4
+    assert recent.seconds_to_next(59.0) == pytest.approx(1.0)
+    assert recent.count(60.0) == 3
+    assert recent.count(70.0) == 1, "who came within a second leaves together"
+    assert recent.count(90.0) == 0
+    assert recent.seconds_to_next(90.0) == 60.0
+
+
+def test_however_many_came_a_minute_stays_small() -> None:
+    recent = Recent()
+    for number in range(100_000):
+        recent.add(number / 2_000)
+    assert recent.count(50.0) == 100_000
+    assert len(recent.ages(50.0)) <= 61
+
+
+def test_counts_travel_by_age_to_another_clock() -> None:
+    here, there = ConnectionCounts(), ConnectionCounts()
+    for moment in (100.0, 120.0):
+        here.add("ana", moment)
+    here.remove("ana")
+    there.put("ana", here.of("ana", 130.0), 5_000.0)
+    assert there.open == {"ana": 1}
+    assert there.recent_of("ana", 5_000.0) == 2
+    assert there.recent_of("ana", 5_030.0) == 1
+    assert there.recent_of("ana", 5_050.0) == 0
+
+
+def test_what_another_process_no_longer_has_is_taken_back() -> None:
+    counts = ConnectionCounts()
+    counts.put("ana", (3, [(1.0, 3)]), 10.0)
+    counts.put("ana", (0, []), 10.0)
+    assert (counts.open, counts.recent) == ({}, {})
+
+
+def test_handing_back_what_was_not_counted_is_no_credit() -> None:
+    counts = ConnectionCounts()
+    assert not counts.remove("ana")
+    counts.add("ana", 0.0)
+    assert counts.remove("ana")
+    assert (counts.total, counts.open) == (0, {})
+
+
+def test_of_the_recent_no_more_are_remembered_than_promised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ConnectionCounts, "MAX_KEYS", 10)
+    counts = ConnectionCounts()
+    for number in range(100):
+        counts.add(str(number), 0.0)
+        counts.remove(str(number))
+        counts.put(f"other {number}", (1, [(0.0, 1)]), 0.0)
+    assert len(counts.recent) == len(counts.open) == 10
+    counts.forget_old(60.0)
+    assert counts.recent == {}
+
+
+# --- Floods --------------------------------------------------------------------------------
+
+
+def goes_on_after(flood: Flood, *, per_second: int, seconds: float, start: float = 100.0) -> bool:
+    """Tell whether so many a second, for so long, are taken for a flood at their end."""
+    number = int(per_second * seconds)
+    return [flood.goes_on(start + n / per_second) for n in range(number)][-1]
+
+
+def test_what_goes_on_for_so_many_seconds_is_a_flood() -> None:
+    flood = Flood(10, seconds=5)
+    assert not goes_on_after(flood, per_second=10, seconds=5)
+    assert flood.goes_on(105.0)
+
+
+def test_one_below_the_number_is_no_flood() -> None:
+    assert not goes_on_after(Flood(10, seconds=5), per_second=9, seconds=60)
+
+
+def test_a_quiet_second_begins_anew() -> None:
+    flood = Flood(10, seconds=5)
+    assert not goes_on_after(flood, per_second=20, seconds=4.9)
+    assert not goes_on_after(flood, per_second=20, seconds=4.9, start=106.0)
+    assert goes_on_after(flood, per_second=20, seconds=5.1, start=200.0)

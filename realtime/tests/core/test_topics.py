@@ -74,6 +74,10 @@ def test_no_pattern_is_found_twice_and_the_topic_itself_comes_first(topic: str) 
     assert len(found) == len(set(found))
 
 
+def test_the_most_specific_pattern_comes_first() -> None:
+    assert patterns_matching("a.b") == ("a.b", "a.*", "a.b.**", "a.*.**", "a.**")
+
+
 def test_the_deepest_topic_is_heard_by_a_bounded_number_of_patterns() -> None:
     deepest = ".".join("a" * MAX_DEPTH)
     # 2**7 of its own length, and one ending in ** for each of the 2**8 - 1 beginnings.
