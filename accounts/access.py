@@ -28,6 +28,9 @@ class Right(StrEnum):
     SEE_DASHBOARD = auto()
     OPERATE_SIMULATOR = auto()
     MANAGE_USERS = auto()
+    READ_DEVICES = auto()
+    MANAGE_DEVICES = auto()
+    REPORT_OWN_READINGS = auto()
 
 
 # These two come with the endpoint, whatever the role is called.
@@ -41,6 +44,9 @@ _ROLES_WITH = {
     Right.MANAGE_SURGERIES: {roles.ADMIN},
     Right.SEE_DASHBOARD: {roles.SURGEON, roles.OPERATOR, roles.VIEWER, roles.ADMIN},
     Right.MANAGE_USERS: {roles.ADMIN},
+    Right.READ_DEVICES: {roles.OPERATOR, roles.VIEWER, roles.ADMIN},
+    Right.MANAGE_DEVICES: {roles.OPERATOR, roles.ADMIN},
+    Right.REPORT_OWN_READINGS: {roles.DEVICE},
 }
 
 

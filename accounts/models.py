@@ -67,20 +67,24 @@ class Remembering(models.Model):
             if name in self.watched
         }
 
-    def take_changes(self, *, created: bool, update_fields: Collection[str] | None) -> set[str]:
-        """Return the watched fields whose change was just saved; they count as loaded now.
+    def take_changes(
+        self, *, created: bool, update_fields: Collection[str] | None
+    ) -> dict[str, Any]:
+        """Return the watched fields whose change was just saved, with their values before.
 
-        A new row has changed nothing.
+        They count as loaded now. A new row has changed nothing.
         """
         before = self._remembered
         self._remember()
         if created:
-            return set()
-        changed = {name for name in before if before[name] != self._remembered.get(name)}
+            return {}
+        changed = {
+            name: value for name, value in before.items() if value != self._remembered.get(name)
+        }
         if update_fields is not None:
             saved = {self._meta.get_field(name).attname for name in update_fields}
-            self._remembered.update({name: before[name] for name in changed - saved})
-            changed &= saved
+            unsaved = {name: changed.pop(name) for name in changed.keys() - saved}
+            self._remembered.update(unsaved)
         return changed
 
 

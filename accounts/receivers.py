@@ -2,8 +2,9 @@
 
 Django gives a new permission to nobody. After each migration (and each flush of a test database)
 every permission that ROLE_ADMIN's group does not have yet is new: that group gets it, and if it
-is one to view something, so do the operators' and the viewers'. What an administrator has taken
-from those two since stays taken.
+is one to view something, so do the operators' and the viewers'. Operators get those besides that
+an application names in its `operator_permissions`. What an administrator has taken from those
+two since stays taken.
 """
 
 from typing import Any
@@ -63,7 +64,10 @@ def keep_shipped_roles(
         permissions.filter(content_type__app_label=sender.label).exclude(group__pk=admins.pk)
     )
     admins.permissions.add(*new)
-    if sender.label not in _NOT_FOR_VIEWING:
-        views = [permission for permission in new if permission.codename.startswith("view_")]
-        for name in (roles.OPERATOR, roles.VIEWER):
-            group_of.get(name=name).group.permissions.add(*views)
+    views = [permission for permission in new if permission.codename.startswith("view_")]
+    if sender.label in _NOT_FOR_VIEWING:
+        views = []
+    named = getattr(sender, "operator_permissions", frozenset())
+    work = [permission for permission in new if permission.codename in named]
+    group_of.get(name=roles.VIEWER).group.permissions.add(*views)
+    group_of.get(name=roles.OPERATOR).group.permissions.add(*views, *work)

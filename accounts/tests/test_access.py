@@ -194,6 +194,9 @@ EXPECTED = {
     Right.SEE_DASHBOARD: {roles.SURGEON, roles.OPERATOR, roles.VIEWER, roles.ADMIN},
     Right.OPERATE_SIMULATOR: {roles.SURGEON},
     Right.MANAGE_USERS: {roles.ADMIN},
+    Right.READ_DEVICES: {roles.OPERATOR, roles.VIEWER, roles.ADMIN},
+    Right.MANAGE_DEVICES: {roles.OPERATOR, roles.ADMIN},
+    Right.REPORT_OWN_READINGS: {roles.DEVICE},
 }
 
 

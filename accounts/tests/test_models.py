@@ -216,3 +216,47 @@ def test_role_of_administrators_keeps_the_admin(db: None) -> None:
 @pytest.mark.parametrize("name", sorted(roles.SHIPPED_NAMES))
 def test_shipped_roles_are_valid(db: None, name: str) -> None:
     Role.objects.get(name=name).full_clean()
+
+
+# --- what was changed -----------------------------------------------------------------
+
+
+def test_changes_are_told_with_the_values_before_and_once(surgeon: User) -> None:
+    user = User.objects.get(pk=surgeon.pk)
+    user.username, user.is_active, user.email = "ana", False, "ana@example.org"
+    assert user.take_changes(created=False, update_fields=None) == {
+        "username": "surgeon_master",
+        "is_active": True,
+    }
+    assert user.take_changes(created=False, update_fields=None) == {}
+
+
+def test_a_change_that_was_not_saved_is_told_when_it_is(surgeon: User) -> None:
+    user = User.objects.get(pk=surgeon.pk)
+    user.username, user.is_active = "ana", False
+    assert user.take_changes(created=False, update_fields=["username"]) == {
+        "username": "surgeon_master"
+    }
+    assert user.take_changes(created=False, update_fields=["is_active"]) == {"is_active": True}
+
+
+def test_a_foreign_key_is_told_by_its_value_whatever_it_is_called(surgeon: User) -> None:
+    for name in ("role", "role_id"):
+        user = User.objects.get(pk=surgeon.pk)
+        user.role_id = roles.MEMBER
+        changes = user.take_changes(created=False, update_fields=[name])
+        assert changes == {"role_id": roles.SURGEON}
+
+
+def test_a_list_that_was_changed_in_place_is_told(db: None) -> None:
+    role = Role.objects.get(pk=roles.MEMBER)
+    before = list(role.subscribe)
+    role.subscribe.append("streams.**")
+    assert role.take_changes(created=False, update_fields=None) == {"subscribe": before}
+
+
+def test_a_new_row_has_changed_nothing() -> None:
+    user = User(username="ana", role_id=roles.MEMBER)
+    assert user.take_changes(created=True, update_fields=None) == {}
+    user.username = "bea"
+    assert user.take_changes(created=False, update_fields=None) == {"username": "ana"}

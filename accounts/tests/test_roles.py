@@ -96,9 +96,21 @@ def test_administrators_have_every_permission(db: None) -> None:
 @pytest.mark.parametrize("role", [roles.OPERATOR, roles.VIEWER])
 def test_operators_and_viewers_may_look(db: None, role: str) -> None:
     held = permissions_of(role)
-    assert {"view_user", "view_role"} <= held
-    assert all(codename.startswith("view_") for codename in held)
+    assert {"view_user", "view_role", "view_device", "view_reading"} <= held
     assert held.isdisjoint({"view_session", "view_accesslog", "view_logentry"})
+
+
+def test_viewers_may_do_nothing_else(db: None) -> None:
+    assert all(codename.startswith("view_") for codename in permissions_of(roles.VIEWER))
+
+
+def test_operators_may_do_what_an_application_says_they_do(db: None) -> None:
+    named = apps.get_app_config("devices").operator_permissions
+    held = permissions_of(roles.OPERATOR)
+    assert {codename for codename in held if not codename.startswith("view_")} == named
+    existing = set(Permission.objects.values_list("codename", flat=True))
+    assert named <= existing
+    assert not any(name.endswith(("_user", "_role", "_reading")) for name in named)
 
 
 @pytest.mark.parametrize("role", [roles.SURGEON, roles.AI, roles.DEVICE, roles.MEMBER])
