@@ -1,131 +1,85 @@
 """Who in this process hears what: sessions in cohorts, rendered once, written many times.
 
-A cohort is everybody with the same dialect, pattern, filter and right. An event is judged,
-rendered and framed once per cohort (once per dialect, in fact) and the same bytes go to
-every member. A member that does not read is left behind and told so, never waited for.
+A cohort is everybody with the same dialect, pattern, filter and right. An event is judged
+once for a cohort, rendered and framed once for a dialect (once for each distinct view, where
+filters narrow it), and the same bytes go to every member. A member that does not read is left
+behind and told so, never waited for.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Protocol
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 
-import msgspec
-
+from realtime.backlog import Backlog, History
+from realtime.cohorts import (
+    HELD_MAX,
+    Beat,
+    Clock,
+    Cohort,
+    Timer,
+    content_of,
+    is_told,
+    unreached,
+)
 from realtime.core.errors import Disconnect, Forbidden, TryLater
 from realtime.core.events import Event
 from realtime.core.filters import EVERYTHING, Filter, Scope
 from realtime.core.frames import Frame
-from realtime.core.session import Session
-from realtime.core.topics import matches, patterns_matching
-from realtime.journal import Numbered
-from realtime.transports import Transport
+from realtime.core.position import Position
+from realtime.core.topics import patterns_matching, root_of
+from realtime.members import Dialect, Member
+
+__all__ = ["Dialect", "Hub", "Member"]
 
 logger = logging.getLogger("vitalwire.hub")
 
-CONFLATED_MAX = 64
-CATCH_UP_AT_ONCE = 200
 ENDED_AT_ONCE = 100
 
-
-class Dialect(Protocol):
-    """How one dialect says what happened. Stateless, shared by all its sessions."""
-
-    name: str
-
-    def render(self, event: Event, position: str | None) -> bytes | None:
-        """Return the message's bytes, or None: clients of this dialect never hear of it."""
-
-    def render_gap(self, skipped: int) -> bytes | None:
-        """Return the message that tells how many live events a slow reader missed."""
-
-
-class Member:
-    """One session with its connection: what the hub writes to."""
-
-    __slots__ = (
-        "behind_at",
-        "cohorts",
-        "conflated",
-        "dialect",
-        "is_catching_up",
-        "is_ending",
-        "is_held",
-        "session",
-        "skipped",
-        "stalled_since",
-        "transport",
-    )
-
-    def __init__(self, session: Session, transport: Transport, dialect: Dialect) -> None:
-        self.session = session
-        self.transport = transport
-        self.dialect = dialect
-        self.cohorts: dict[str, Cohort] = {}
-        # Position up to which durable events were written, while later ones must wait.
-        self.behind_at: int | None = None
-        self.is_catching_up = False
-        self.is_held = False
-        self.is_ending = False
-        # Live events by conflation key, while the peer does not read; the latest value stays.
-        self.conflated: dict[str, Frame] | None = None
-        self.skipped = 0
-        self.stalled_since: float | None = None
-
-    def send(self, frame: Frame) -> None:
-        """Write an answer to this peer alone."""
-        self.session.messages_out += 1
-        self.transport.write(frame)
-
-    def end(self, error: Disconnect) -> None:
-        """Close this connection for `error`, once what it sent already was looked at."""
-        self.is_ending = True
-        self.transport.close_after_received(error)
-
-    def hears(self, event: Event) -> bool:
-        return any(
-            matches(pattern, event.topic) and cohort.accepts(event)
-            for pattern, cohort in self.cohorts.items()
-        )
-
-
-class Cohort:
-    """Members that hear the same events in the same words."""
-
-    __slots__ = ("dialect", "filter", "members", "scope")
-
-    def __init__(self, dialect: Dialect, filter_: Filter, scope: Scope) -> None:
-        self.dialect = dialect
-        self.filter = filter_
-        self.scope = scope
-        self.members: dict[Member, None] = {}
-
-    def accepts(self, event: Event) -> bool:
-        return self.filter.accepts(event) and self.scope.admits(event)
-
-
 CohortKey = tuple[str, Filter, Scope]
-History = Callable[[int, int], Awaitable[list[Numbered]]]
 Spawn = Callable[[Awaitable[None]], object]
 
 
 class Hub:
-    """The sessions of this process. All of it belongs to the event loop's thread."""
+    """The sessions of this process. All of it belongs to the event loop's thread.
 
-    def __init__(self, *, epoch: str = "0") -> None:
+    `clock` is the running event loop unless a test brings its own.
+    """
+
+    def __init__(self, *, epoch: str = "0", clock: Clock | None = None) -> None:
         self.members: dict[str, Member] = {}
         self.epoch = epoch
         self.position = 0
-        self.history: History | None = None
         self.spawn: Spawn | None = None
         self.delivered = 0
         # Counts what may have changed somebody's rights, for those who are just being let in.
         self.access_changes = 0
         self.look_again: Callable[[Member], object] | None = None
+        # Called for everyone who comes, goes, or is cut because they have stopped reading.
+        self.on_join: Callable[[Member], object] | None = None
+        self.on_leave: Callable[[Member], object] | None = None
+        self.on_stalled: Callable[[Member, Disconnect], object] | None = None
+        self._clock = clock
+        self._backlog = Backlog(self)
         self._cohorts: dict[str, dict[CohortKey, Cohort]] = {}
         self._guests: set[object] = set()
         self._ending: Disconnect | None = None
         self._somebody_left = asyncio.Event()
+        # How many patterns begin with each root.
+        self._roots: Counter[str] = Counter()
+
+    @property
+    def clock(self) -> Clock:
+        return self._clock or asyncio.get_running_loop()
+
+    @property
+    def history(self) -> History | None:
+        """What reads the journal after a position: connected by the runtime."""
+        return self._backlog.history
+
+    @history.setter
+    def history(self, history: History) -> None:
+        self._backlog.history = history
 
     # --- Members -----------------------------------------------------------------------
 
@@ -142,6 +96,8 @@ class Hub:
         """Make the conversation heard from; one that begins too late ends at once."""
         self.members[member.session.id] = member
         member.transport.on_drained = lambda: self._drained(member)
+        if self.on_join is not None:
+            self.on_join(member)
         if self._ending is not None:
             member.end(self._ending)
 
@@ -149,8 +105,10 @@ class Hub:
         """Forget the member; safe to repeat."""
         for pattern in list(member.cohorts):
             self.unsubscribe(member, pattern)
-        self.members.pop(member.session.id, None)
+        was_here = self.members.pop(member.session.id, None) is not None
         member.transport.on_drained = None
+        if was_here and self.on_leave is not None:
+            self.on_leave(member)
         self._somebody_left.set()
 
     async def dismiss(self, ending: Disconnect) -> None:
@@ -168,10 +126,6 @@ class Hub:
             self._somebody_left.clear()
             await self._somebody_left.wait()
 
-    def count_of(self, dialect: str) -> int:
-        """Return how many sessions a dialect has."""
-        return sum(member.dialect.name == dialect for member in self.members.values())
-
     def counts(self) -> dict[str, int]:
         """Return how many sessions each endpoint has."""
         counts: dict[str, int] = {}
@@ -187,35 +141,56 @@ class Hub:
     ) -> None:
         """Let the member hear `pattern` from now on; repeating replaces the filter.
 
-        With `held` nothing durable is written until `catch_up`, which then starts where
-        this call stood. Raises Forbidden when the principal may hear none of it.
+        With `held` nothing durable is written until `catch_up` or `replay`, which then
+        start where this call stood. Raises Forbidden when the principal may hear none of it.
         """
         scope = member.session.principal.scope.narrowed(pattern)
         if scope.is_empty:
             raise Forbidden(f"your role may not subscribe to {pattern}")
-        self.unsubscribe(member, pattern)
-        key = (member.dialect.name, filter_, scope)
-        of_pattern = self._cohorts.setdefault(pattern, {})
-        cohort = of_pattern.get(key)
-        if cohort is None:
-            cohort = of_pattern[key] = Cohort(member.dialect, filter_, scope)
-        cohort.members[member] = None
-        member.cohorts[pattern] = cohort
-        if held and member.behind_at is None:
-            member.behind_at = self.position
+        cohort = self._cohort_for(member.dialect, pattern, filter_, scope)
+        if member.cohorts.get(pattern) is not cohort:
+            self._leave_cohort(member, pattern)
+            cohort.members[member] = None
+            member.cohorts[pattern] = cohort
+        if held:
+            member.held_at[pattern] = self.position
             member.is_held = True
+            if member.behind_at is None:
+                member.behind_at = self.position
 
     def unsubscribe(self, member: Member, pattern: str) -> bool:
         """End a subscription; tells whether there was one."""
+        member.replays.pop(pattern, None)
+        member.held_at.pop(pattern, None)
+        # Nobody will release what is held no more.
+        member.is_held = bool(member.held_at)
+        return self._leave_cohort(member, pattern)
+
+    def _cohort_for(self, dialect: Dialect, pattern: str, filter_: Filter, scope: Scope) -> Cohort:
+        if pattern not in self._cohorts:
+            self._cohorts[pattern] = {}
+            self._roots[root_of(pattern)] += 1
+        of_pattern = self._cohorts[pattern]
+        key = (dialect.name, filter_, scope)
+        cohort = of_pattern.get(key)
+        if cohort is None:
+            cohort = of_pattern[key] = Cohort(dialect, filter_, scope)
+            if filter_.every_ms:
+                cohort.beat = Beat(filter_.every_ms / 1000, began=self.clock.time())
+        return cohort
+
+    def _leave_cohort(self, member: Member, pattern: str) -> bool:
         cohort = member.cohorts.pop(pattern, None)
         if cohort is None:
             return False
         cohort.members.pop(member, None)
         if not cohort.members:
+            cohort.stop()
             of_pattern = self._cohorts[pattern]
             del of_pattern[cohort.dialect.name, cohort.filter, cohort.scope]
             if not of_pattern:
                 del self._cohorts[pattern]
+                self._roots[root_of(pattern)] -= 1
         return True
 
     def reauthorise(self, member: Member) -> list[str]:
@@ -235,46 +210,162 @@ class Hub:
         self.position = position
         for member in self.members.values():
             if member.behind_at is not None:
-                member.behind_at = position
+                member.stand_at(position)
+
+    def is_heard(self, root: str) -> bool:
+        """Whether anybody here hears something of the topics that begin with `root`."""
+        return self._roots.get(root, 0) > 0
 
     # --- Delivery ----------------------------------------------------------------------
 
     def deliver(self, event: Event, n: int | None = None) -> None:
-        """Write the event to everyone here who hears it. `n` is a durable event's position."""
+        """Write the event to everyone here who hears it. `n` is a durable event's position.
+
+        A member that hears it through several subscriptions gets it once, as the most
+        specific pattern that accepts it lets it.
+        """
         if n is not None:
             self.position = n
-        cohorts = [
-            cohort
+        frames: dict[object, Frame | None] = {}
+        listening = self._listening(event)
+        reached: set[Member] | None = set() if len(listening) > 1 else None
+        for cohort, view in listening:
+            if cohort.beat is not None and n is None:
+                self._take_for_beat(cohort, view, reached)
+            else:
+                frame = self._frame_for(cohort.dialect, event, view, n, frames)
+                if frame is not None:
+                    self._write(cohort.members, view, n, frame, reached)
+
+    def show(self, member: Member, events: Iterable[Event]) -> None:
+        """Write live events to one member, at once even if it hears at a frequency.
+
+        Its subscriptions narrow them, as they do for what is delivered: what it does not
+        hear is left out. So a snapshot comes after its subscription.
+        """
+        for event in events:
+            chosen = member.choose(event)
+            if chosen is not None and (frame := self.render(member.dialect, chosen[1], None)):
+                self._write([member], chosen[1], None, frame)
+
+    def render(self, dialect: Dialect, event: Event, n: int | None) -> Frame | None:
+        """Return the event in the words of a dialect, None when it has none."""
+        position = None if n is None else f"{self.epoch}-{n}"
+        try:
+            payload = dialect.render(event, position)
+        except Exception:
+            # One dialect's fault must not keep the event from the others.
+            logger.exception("%s has no words for %s", dialect.name, event.kind)
+            return None
+        return None if payload is None else Frame(payload)
+
+    def _listening(self, event: Event) -> list[tuple[Cohort, Event]]:
+        """Return who hears the event and what of it, the most specific patterns first."""
+        return [
+            (cohort, view)
             for pattern in patterns_matching(event.topic)
-            for cohort in self._cohorts.get(pattern, {}).values()
-            if cohort.accepts(event)
+            if pattern in self._cohorts
+            for cohort in self._cohorts[pattern].values()
+            if (view := cohort.view(event)) is not None
         ]
-        frames: dict[str, Frame | None] = {}
-        reached: set[Member] | None = set() if len(cohorts) > 1 else None
-        for cohort in cohorts:
-            frame = self._frame_for(cohort.dialect, event, n, frames)
-            if frame is None:
+
+    def _frame_for(
+        self,
+        dialect: Dialect,
+        event: Event,
+        view: Event,
+        n: int | None,
+        frames: dict[object, Frame | None],
+    ) -> Frame | None:
+        """Render once for each dialect, and once more for each narrower view of the event."""
+        key = dialect.name if view is event else (dialect.name, content_of(view))
+        if key not in frames:
+            frames[key] = self.render(dialect, view, n)
+        return frames[key]
+
+    def _write(
+        self,
+        members: Collection[Member],
+        view: Event,
+        n: int | None,
+        frame: Frame,
+        reached: set[Member] | None = None,
+    ) -> None:
+        """Hand the frame to those who were not reached yet; they are afterwards."""
+        if reached is not None:
+            members = unreached(members, reached)
+        self.delivered += len(members)
+        for member in members:
+            transport = member.transport
+            if member.behind_at is None and not transport.is_blocked:
+                transport.write(frame)
                 continue
-            for member in cohort.members:
-                if reached is not None:
-                    if member in reached:
-                        continue
-                    reached.add(member)
-                if member.behind_at is None and not member.transport.is_blocked:
-                    member.session.messages_out += 1
-                    self.delivered += 1
-                    member.transport.write(frame)
-                else:
-                    self._leave_behind(member, event, n, frame)
+            self.delivered -= 1
+            if n is None:
+                member.conflate(view, frame)
+            elif member.behind_at is None:
+                member.behind_at = n - 1
+
+    # --- Beats -------------------------------------------------------------------------
+
+    def _take_for_beat(self, cohort: Cohort, view: Event, reached: set[Member] | None) -> None:
+        """Keep a live event for the cohort's beat; what may not wait of it is written."""
+        assert cohort.beat is not None
+        passing = cohort.beat.take(view)
+        if passing is not None and (frame := self.render(cohort.dialect, passing, None)):
+            self._write(cohort.members, passing, None, frame, reached)
+        if reached is not None:
+            # The others hear of it on the beat.
+            unreached(cohort.members, reached)
+        if cohort.beat.size >= HELD_MAX:
+            self._flush(cohort)
+        elif cohort.beat.size and cohort.timer is None:
+            cohort.timer = self._alarm(cohort)
+
+    def _alarm(self, cohort: Cohort) -> Timer:
+        assert cohort.beat is not None
+        wait = cohort.beat.seconds_left(self.clock.time())
+        return self.clock.call_later(wait, self._flush, cohort)
+
+    def _flush(self, cohort: Cohort) -> None:
+        assert cohort.beat is not None
+        cohort.stop()
+        for event in cohort.beat.flush():
+            frame = self.render(cohort.dialect, event, None)
+            if frame is not None:
+                told = [member for member in cohort.members if is_told(member, cohort, event)]
+                self._write(told, event, None, frame)
+
+    # --- Slow readers ------------------------------------------------------------------
 
     def catch_up(self, member: Member) -> None:
         """Start writing what waits for this member, now that it reads (again)."""
         member.is_held = False
-        if member.behind_at is None:
-            self._write_conflated(member)
-        elif not member.is_catching_up and self.spawn is not None:
-            member.is_catching_up = True
-            self.spawn(self._catch_up(member))
+        member.held_at.clear()
+        self._go_on(member)
+
+    async def replay(self, member: Member, pattern: str, since: Position) -> bool:
+        """Write the durable events after `since` that the member hears through `pattern`.
+
+        They end where the subscription was held; then follows what came meanwhile, as after
+        `catch_up`. Where the peer stops reading it stops, and goes on when it reads again.
+        While other subscriptions are held it only takes note: the last one's replay writes
+        for all of them, each event once and in order. Returns whether the journal still
+        reached back to `since`; of another epoch nothing is written. Raises what reading
+        the journal raises, and then the subscription is still held.
+        """
+        start = await self._backlog.find_start(since)
+        if start is not None and pattern in member.cohorts:
+            member.begin_replay(pattern, after=start, position=self.position)
+        member.held_at.pop(pattern, None)
+        member.is_held = bool(member.held_at)
+        if not member.is_held:
+            await self._backlog.catch_up(member)
+        return start == since.n
+
+    async def reaches_back_to(self, since: Position) -> bool:
+        """Tell whether a replay from here would be whole. Raises what reading the journal does."""
+        return await self._backlog.find_start(since) == since.n
 
     def look_after(self, *, now: float, stalled_after: float) -> int:
         """Close everyone who has read nothing for `stalled_after` seconds; return how many.
@@ -285,116 +376,34 @@ class Hub:
         for member in self:
             if not member.transport.is_blocked:
                 member.stalled_since = None
-                if member.behind_at is not None and not member.is_held:
-                    self.catch_up(member)
+                if member.behind_at is not None:
+                    self._go_on(member)
             elif member.stalled_since is None:
                 member.stalled_since = now
             elif now - member.stalled_since < stalled_after:
                 continue
             elif member.transport.is_open:
                 ended += 1
-                late = TryLater("you have stopped reading: reconnect and catch up")
+                late = TryLater("you have stopped reading: reconnect and catch up", kind="stalled")
+                if self.on_stalled is not None:
+                    self.on_stalled(member, late)
                 member.transport.close(late.code, late.reason)
             else:
                 # The close frame stands behind all that was not read: it was not read either.
                 member.transport.abort()
         return ended
 
-    def _frame_for(
-        self, dialect: Dialect, event: Event, n: int | None, frames: dict[str, Frame | None]
-    ) -> Frame | None:
-        if dialect.name not in frames:
-            frames[dialect.name] = self._render(dialect, event, n)
-        return frames[dialect.name]
-
-    def _render(self, dialect: Dialect, event: Event, n: int | None) -> Frame | None:
-        position = None if n is None else f"{self.epoch}-{n}"
-        try:
-            payload = dialect.render(event, position)
-        except Exception:
-            # One dialect's fault must not keep the event from the others.
-            logger.exception("%s has no words for %s", dialect.name, event.kind)
-            return None
-        return None if payload is None else Frame(payload)
-
-    def _leave_behind(self, member: Member, event: Event, n: int | None, frame: Frame) -> None:
-        if n is not None:
-            if member.behind_at is None:
-                member.behind_at = n - 1
-            return
-        if member.conflated is None:
-            member.conflated = {}
-        key = event.conflation_key
-        if key in member.conflated:
-            member.skipped += 1
-        elif len(member.conflated) >= CONFLATED_MAX:
-            member.skipped += 1
-            return
-        member.conflated[key] = frame
-
     def _drained(self, member: Member) -> None:
         member.stalled_since = None
+        self._go_on(member)
+
+    def _go_on(self, member: Member) -> None:
         if member.is_held:
             return
-        if member.behind_at is not None or member.conflated is not None:
-            self.catch_up(member)
-
-    async def _catch_up(self, member: Member) -> None:
-        """Write from `behind_at` to the present, stopping where the peer stops reading."""
-        try:
-            while member.behind_at is not None and self._can_write(member):
-                if member.behind_at >= self.position:
-                    member.behind_at = None
-                    break
-                await self._write_history(member)
-                # History in memory does not wait by itself: let the others have their turn.
-                await asyncio.sleep(0)
-            if member.behind_at is None:
-                self._write_conflated(member)
-        finally:
-            member.is_catching_up = False
-
-    async def _write_history(self, member: Member) -> None:
-        if self.history is None or member.behind_at is None:
-            raise RuntimeError("a hub needs its history connected before anyone can lag")
-        upto = self.position
-        entries = await self.history(member.behind_at, CATCH_UP_AT_ONCE)
-        # What retention took is told; from there it goes on.
-        next_n = entries[0].n if entries else upto + 1
-        member.skipped += next_n - 1 - member.behind_at
-        member.behind_at = next_n - 1
-        for entry in entries:
-            if not self._can_write(member):
-                return
-            self._write_entry(member, entry)
-            member.behind_at = entry.n
-
-    def _write_entry(self, member: Member, entry: Numbered) -> None:
-        try:
-            event = entry.event
-        except msgspec.DecodeError:
-            return  # A newer build wrote it; the tail has said so.
-        if member.hears(event):
-            frame = self._render(member.dialect, event, entry.n)
-            if frame is not None:
-                member.send(frame)
-
-    def _write_conflated(self, member: Member) -> None:
-        waiting, member.conflated = member.conflated, None
-        for frame in (waiting or {}).values():
-            member.send(frame)
-        if member.skipped:
-            gap = member.dialect.render_gap(member.skipped)
-            member.skipped = 0
-            if gap is not None:
-                member.send(Frame(gap))
-
-    def _can_write(self, member: Member) -> bool:
-        return (
-            member.session.id in self.members
-            and member.transport.is_open
-            and not member.transport.is_blocked
-        )
+        if member.behind_at is None:
+            member.write_waiting()
+        elif member.caught_up is None and self.spawn is not None:
+            self.spawn(self._backlog.catch_up(member))
 
     def __iter__(self) -> Iterator[Member]:
         return iter(list(self.members.values()))
