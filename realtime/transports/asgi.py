@@ -57,6 +57,7 @@ class AsgiTransport(Transport):
 
     def write(self, frame: Frame) -> None:
         if self._is_open:
+            self._note([frame.wire])
             message = {"type": "websocket.send", "text": frame.payload.decode()}
             self._put(message, len(frame.payload))
 
@@ -80,10 +81,6 @@ class AsgiTransport(Transport):
     def is_open(self) -> bool:
         return self._is_open
 
-    @property
-    def is_blocked(self) -> bool:
-        return self._outbox_bytes > OUTBOUND_HIGH
-
     def _end_receiving(self, ending: Disconnect | Closed) -> None:
         self._ending = ending
         if self._reading is not None:
@@ -91,11 +88,15 @@ class AsgiTransport(Transport):
 
     def _empty_outbox(self) -> None:
         self._outbox.clear()
-        self._outbox_bytes = 0
+        self._count(-self._outbox_bytes)
+
+    def _count(self, more: int) -> None:
+        self._outbox_bytes += more
+        self.is_blocked = self._outbox_bytes > OUTBOUND_HIGH
 
     def _put(self, message: Message, size: int) -> None:
         self._outbox.append((message, size))
-        self._outbox_bytes += size
+        self._count(size)
         if self._sender is None:
             self._sender = asyncio.ensure_future(self._drain())
 
@@ -106,7 +107,7 @@ class AsgiTransport(Transport):
                 was_blocked = was_blocked or self.is_blocked
                 message, size = self._outbox.popleft()
                 await self._send(message)
-                self._outbox_bytes -= size
+                self._count(-size)
         except (OSError, RuntimeError):
             # What servers raise when the peer is gone; `receive` tells for good.
             self._is_open = False

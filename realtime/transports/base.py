@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from realtime.core.errors import Disconnect
-from realtime.core.frames import Frame
+from realtime.core.frames import Frame, payload_of
+from realtime.core.session import Session
 
 Scope = dict[str, Any]
 Message = dict[str, Any]
@@ -36,12 +37,17 @@ class Transport:
     with exactly one `Closed` or `Disconnect`. All of it belongs to the event loop's thread.
     """
 
-    __slots__ = ("_receive", "_send", "on_drained")
+    __slots__ = ("_receive", "_send", "is_blocked", "on_drained", "session")
 
     def __init__(self, receive: Callable[[], Any], send: Callable[[Message], Any]) -> None:
         self._receive = receive
         self._send = send
         self.on_drained: Callable[[], None] | None = None
+        # Whose messages are counted, and told to its tap, as they are written.
+        self.session: Session | None = None
+        # Whether the peer has stopped reading: more than `OUTBOUND_HIGH` bytes wait. A plain
+        # attribute, looked at for every delivery.
+        self.is_blocked = False
 
     async def accept(self, subprotocol: str | None = None) -> None:
         """Complete the handshake. Nothing may be written before."""
@@ -70,12 +76,16 @@ class Transport:
         """Drop the connection without another word."""
         raise NotImplementedError
 
+    def _note(self, frames: list[bytes]) -> None:
+        """Count text frames that are written."""
+        session = self.session
+        if session is not None:
+            session.messages_out += len(frames)
+            if session.tap is not None:
+                for wire in frames:
+                    session.tap.sent(session, payload_of(wire))
+
     @property
     def is_open(self) -> bool:
         """Whether a frame written now could still reach the peer."""
-        raise NotImplementedError
-
-    @property
-    def is_blocked(self) -> bool:
-        """Whether the peer has stopped reading: more than `OUTBOUND_HIGH` bytes wait."""
         raise NotImplementedError

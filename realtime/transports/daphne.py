@@ -9,19 +9,26 @@ Works around, each guarded by a test in `project/tests/live/`:
   at `INBOUND_HIGH` messages and learn from the connection when it stops reading ours
   (`test_faults.py`, the clients that flood and that never read);
 * autobahn answers every ping, also of a peer that does not read the answers: we answer the
-  latest when it reads again (`test_faults.py`, the pings).
+  latest when it reads again (`test_faults.py`, the pings);
+* Twisted 26.10 `write` asks the reactor to tell when the socket is writable, for every write:
+  two system calls and a turn of the reactor more than the one that matters. While Twisted
+  holds nothing back for a connection we send to its socket ourselves, and give Twisted what
+  the kernel does not take (`test_faults.py`, the clients that never read; `test_fanout.py`);
+* autobahn 26.10 takes 10 µs for a short message that arrives: whole text frames we read
+  ourselves, and leave it all others and every violation (`test_protocol.py`).
 """
 
 import functools
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
 
 from daphne.ws_protocol import WebSocketProtocol
-from twisted.internet import reactor
+from twisted.internet import reactor, tcp
 
 from realtime.core.errors import Disconnect
-from realtime.core.frames import Frame, cut_reason
+from realtime.core.frames import cut_reason
 from realtime.transports.base import (
     CLOSE_TIMEOUT_SECONDS,
     INBOUND_HIGH,
@@ -30,8 +37,11 @@ from realtime.transports.base import (
     OUTBOUND_HIGH,
     Closed,
     Message,
-    Transport,
 )
+from realtime.transports.joining import Joining, current_turn
+from realtime.transports.texts import text_at
+
+OPEN = WebSocketProtocol.STATE_OPEN
 
 
 class GatewayProtocol(WebSocketProtocol):
@@ -39,8 +49,9 @@ class GatewayProtocol(WebSocketProtocol):
 
     is_reading_paused = False
     waiting_bytes = 0
-    # Whether the peer does not read; the last of its pings meanwhile waits for an answer.
-    is_blocked = False
+    # What writes to this connection, once there is an application to do so.
+    gateway: "DaphneTransport | None" = None
+    # Of a peer that does not read, the last ping waits for an answer.
     unanswered_ping: bytes | None = None
 
     def onConnect(self, request: Any) -> Any:
@@ -49,16 +60,36 @@ class GatewayProtocol(WebSocketProtocol):
         self.closeHandshakeTimeout = CLOSE_TIMEOUT_SECONDS
         return super().onConnect(request)
 
+    def consumeData(self) -> None:
+        """Take whole text frames ourselves; all else that is not a plain message is autobahn's."""
+        if self.state == OPEN and self.current_frame is None and not self.inside_message:
+            self._take_texts()
+        if self.data or self.state != OPEN:
+            super().consumeData()
+
+    def _take_texts(self) -> None:
+        data, start = self.data, 0
+        while found := text_at(data, start, self.maxFramePayloadSize):
+            text, length, start = found
+            self._take({"type": "websocket.receive", "text": text}, length)
+        if start:
+            self.data = data[start:]
+            if self.autoPingTimeoutCall and self.autoPingRestartOnAnyTraffic:
+                self._cancelAutoPingTimeoutCall()
+
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        if isBinary:
+            self._take({"type": "websocket.receive", "bytes": payload}, len(payload))
+        else:
+            self._take({"type": "websocket.receive", "text": payload.decode()}, len(payload))
+
+    def _take(self, message: Message, length: int) -> None:
         if self.state != self.STATE_OPEN or self.muted:
             return
         self.last_ping = time.time()
         queue = self.application_queue
-        if isBinary:
-            queue.put_nowait({"type": "websocket.receive", "bytes": payload})
-        else:
-            queue.put_nowait({"type": "websocket.receive", "text": payload.decode()})
-        self.waiting_bytes += len(payload)
+        queue.put_nowait(message)
+        self.waiting_bytes += length
         if queue.qsize() >= INBOUND_HIGH or self.waiting_bytes >= INBOUND_HIGH_BYTES:
             self.pause_reading()
 
@@ -84,18 +115,13 @@ class GatewayProtocol(WebSocketProtocol):
 
     def onPing(self, payload: bytes) -> None:
         """Answer at once, but only the latest to a peer that does not read (RFC 6455, 5.5.3)."""
-        if self.is_blocked:
+        if self.gateway is not None and self.gateway.is_blocked:
             self.unanswered_ping = payload
         else:
             super().onPing(payload)
 
-    def block(self) -> None:
-        """The connection's buffer is full."""
-        self.is_blocked = True
-
-    def unblock(self) -> None:
-        """The connection's buffer is empty again, or the connection is no more."""
-        self.is_blocked = False
+    def answer_latest_ping(self) -> None:
+        """The peer reads again, or the connection is no more."""
         payload, self.unanswered_ping = self.unanswered_ping, None
         if payload is not None:
             self.onPing(payload)
@@ -129,16 +155,22 @@ class GatewayProtocol(WebSocketProtocol):
     def serverClose(self, code: int | None = None) -> None:
         self.send_close(code or 1000, "")
 
+    def sendCloseFrame(self, *args: Any, **options: Any) -> None:
+        """Nothing may follow a close frame, whoever sends it: what waits goes before it."""
+        if self.gateway is not None:
+            self.gateway.flush()
+        super().sendCloseFrame(*args, **options)
+
     def send_close(self, code: int, reason: str) -> None:
         if self.state == self.STATE_OPEN:
             self.sendCloseFrame(code=code, reasonUtf8=cut_reason(reason), isReply=False)
             self.resume_reading()
 
 
-class DaphneTransport(Transport):
-    """Writes ready-made frames to the Twisted transport below autobahn."""
+class DaphneTransport(Joining):
+    """Writes ready-made frames to the connection below autobahn."""
 
-    __slots__ = ("_connection", "_protocol")
+    __slots__ = ("_connection", "_frames", "_protocol", "_socket", "_turn")
 
     def __init__(
         self,
@@ -150,6 +182,10 @@ class DaphneTransport(Transport):
         super().__init__(receive, send)
         self._protocol = protocol
         self._connection = protocol.transport
+        self._socket = _socket_of(self._connection)
+        self._frames = []
+        self._turn = current_turn()
+        protocol.gateway = self
         protocol.maxMessagePayloadSize = frame_bytes
         protocol.maxFramePayloadSize = frame_bytes
 
@@ -181,9 +217,20 @@ class DaphneTransport(Transport):
             raise message["error"]
         raise Closed(message.get("code") or 1005)
 
-    def write(self, frame: Frame) -> None:
-        if self._protocol.state == WebSocketProtocol.STATE_OPEN:
-            self._connection.write(frame.wire)
+    def write_now(self, data: bytes) -> None:
+        if self._protocol.state != OPEN:
+            return
+        connection = self._connection
+        if self._socket is not None and not connection.dataBuffer and not connection._tempDataLen:
+            try:
+                sent = self._socket.send(data)
+            except OSError:
+                # It is full, or broken: Twisted finds out which, and what follows from it.
+                sent = 0
+            if sent == len(data):
+                return
+            data = data[sent:]
+        connection.write(data)
 
     def close(self, code: int, reason: str) -> None:
         self._protocol.send_close(code, reason)
@@ -198,19 +245,29 @@ class DaphneTransport(Transport):
     def is_open(self) -> bool:
         return self._protocol.state == WebSocketProtocol.STATE_OPEN
 
-    @property
-    def is_blocked(self) -> bool:
-        return self._protocol.is_blocked
-
     # Twisted's push producer: the connection tells when its buffer is full and empty again.
 
     def pauseProducing(self) -> None:
-        self._protocol.block()
+        self.is_blocked = True
 
     def resumeProducing(self) -> None:
-        self._protocol.unblock()
+        self._unblock()
         if self.on_drained is not None:
             self.on_drained()
 
     def stopProducing(self) -> None:
-        self._protocol.unblock()
+        self._unblock()
+
+    def _unblock(self) -> None:
+        self.is_blocked = False
+        self._protocol.answer_latest_ping()
+
+
+def _socket_of(connection: Any) -> socket.socket | None:
+    """Return what may be written to directly: plain TCP and Unix sockets, never TLS.
+
+    A peer that left during the handshake has none any more.
+    """
+    if isinstance(connection, tcp.Connection) and not connection.TLS:
+        return getattr(connection, "socket", None)
+    return None

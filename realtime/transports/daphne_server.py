@@ -15,6 +15,7 @@ from twisted.web import http
 
 from realtime.transports.body import REFUSAL
 from realtime.transports.daphne import GatewayProtocol
+from realtime.transports.daphne_pace import PacedRequest
 
 BODY_SECONDS = 60
 REFUSED_UPLOAD_SECONDS = 5
@@ -31,19 +32,27 @@ Hook = Callable[[], Awaitable[None]]
 
 
 def install(
-    *, start: Hook, drain: Hook, body_bytes: int, header_seconds: float, handshake_seconds: float
+    *,
+    start: Hook,
+    drain: Hook,
+    body_bytes: int,
+    header_seconds: float,
+    handshake_seconds: float,
+    stalled_seconds: float,
 ) -> None:
     """Put our classes in the place of daphne's.
 
     `start` runs once when the reactor does; `drain` at SIGTERM, after the ports are closed
     and before the applications are cancelled. A request whose head takes longer than
-    `header_seconds` is cut; one whose body exceeds `body_bytes` gets 413 at once. A handshake
-    that the application answers within `handshake_seconds` is never dropped.
+    `header_seconds` is cut, and so is a client that has not read for `stalled_seconds`; one whose
+    body exceeds `body_bytes` gets 413 at once. A handshake that the application answers within
+    `handshake_seconds` is never dropped.
     """
     GatewayServer.start_hook = staticmethod(start)
     GatewayServer.drain_hook = staticmethod(drain)
     GatewayServer.handshake_seconds = handshake_seconds + HANDSHAKE_MARGIN_SECONDS
     GatewayRequest.body_bytes = body_bytes
+    GatewayRequest.stalled_seconds = stalled_seconds
     GatewayHTTPFactory.header_seconds = header_seconds
     cli.CommandLineInterface.server_class = GatewayServer
     cli.AccessLogGenerator = DiscreetAccessLog
@@ -85,6 +94,12 @@ class GatewayServer(server.Server):
         self.ports.append(port)
         port.socket.listen(BACKLOG)
         super().listen_success(port)
+
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        """Called for each `send`; that of a part of an answer waits until there is room."""
+        await super().handle_reply(protocol, message)
+        if isinstance(protocol, PacedRequest):
+            await protocol.room()
 
     def kill_all_applications(self) -> defer.Deferred:
         """Called once at shutdown; the reactor waits for what this returns."""
@@ -177,7 +192,7 @@ class GatewayHTTPFactory(http_protocol.HTTPFactory):
         return http._GenericHTTPChannelProtocol(GatewayChannel())
 
 
-class GatewayRequest(http_protocol.WebRequest):
+class GatewayRequest(PacedRequest, http_protocol.WebRequest):
     """An HTTP request with a bound on its body and on the time it takes to arrive."""
 
     body_bytes: int = 2 * 1024 * 1024

@@ -12,18 +12,18 @@ from collections.abc import Callable
 from typing import Any
 
 from realtime.core.errors import Disconnect
-from realtime.core.frames import Frame
 from realtime.transports.asgi import AsgiTransport
 from realtime.transports.base import CLOSE_TIMEOUT_SECONDS, OUTBOUND_HIGH, Message
+from realtime.transports.joining import Joining, current_turn
 
 # struct linger: on, for no time at all.
 RESET_AT_ONCE = struct.pack("ii", 1, 0)
 
 
-class UvicornTransport(AsgiTransport):
+class UvicornTransport(Joining, AsgiTransport):
     """Writes ready-made frames to the asyncio transport below uvicorn's protocol."""
 
-    __slots__ = ("_held_pong", "_protocol")
+    __slots__ = ("_connection", "_frames", "_held_pong", "_protocol", "_turn")
 
     def __init__(
         self,
@@ -35,6 +35,9 @@ class UvicornTransport(AsgiTransport):
         super().__init__(receive, send)
         self._protocol = protocol
         self._held_pong = b""
+        self._connection = protocol.transport
+        self._frames = []
+        self._turn = current_turn()
         protocol.conn.max_message_size = frame_bytes
         protocol.conn.max_fragment_size = frame_bytes
 
@@ -52,6 +55,7 @@ class UvicornTransport(AsgiTransport):
         await super().accept(subprotocol)
         protocol = self._protocol
         protocol.transport.set_write_buffer_limits(high=OUTBOUND_HIGH)
+        protocol.writable = Writable(self)
         resume_writing = protocol.resume_writing
 
         def resume() -> None:
@@ -75,12 +79,17 @@ class UvicornTransport(AsgiTransport):
         pong, self._held_pong = self._held_pong, b""
         self._protocol.transport.write(pong)
 
-    def write(self, frame: Frame) -> None:
-        protocol = self._protocol
-        if self._is_open and not protocol.close_sent and not protocol.disconnected:
-            protocol.transport.write(frame.wire)
+    def _count(self, more: int) -> None:
+        """Count the outbox; whether the peer reads is the protocol's to tell."""
+        self._outbox_bytes += more
+
+    def write_now(self, data: bytes) -> None:
+        # Whenever uvicorn sends a close frame of its own it closes the transport, too.
+        if self._is_open and not self._connection.is_closing():
+            self._connection.write(data)
 
     def close(self, code: int, reason: str) -> None:
+        self.flush()
         super().close(code, reason)
         # uvicorn holds the close frame back until the peer reads: do not wait for ever.
         loop = asyncio.get_running_loop()
@@ -107,9 +116,22 @@ class UvicornTransport(AsgiTransport):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_ONCE)
         transport.abort()
 
-    @property
-    def is_blocked(self) -> bool:
-        return not self._protocol.writable.is_set()
+
+class Writable(asyncio.Event):
+    """Takes the place of the protocol's own: set while the peer reads, and when it is gone."""
+
+    def __init__(self, transport: UvicornTransport) -> None:
+        super().__init__()
+        self._transport = transport
+        self.set()
+
+    def set(self) -> None:
+        super().set()
+        self._transport.is_blocked = False
+
+    def clear(self) -> None:
+        super().clear()
+        self._transport.is_blocked = True
 
 
 class WithoutQuery(logging.Filter):

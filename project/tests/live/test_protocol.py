@@ -4,6 +4,7 @@ Autobahn and Twisted do otherwise by themselves; only a bare socket can see the 
 """
 
 import struct
+import time
 import zlib
 from collections.abc import Callable, Iterator
 
@@ -17,6 +18,7 @@ from project.tests.live.raw import (
     PING,
     PONG,
     TEXT,
+    RawConnection,
     RawWebSocket,
 )
 from project.tests.live.server import Server
@@ -247,3 +249,17 @@ def test_fragments_without_end_are_refused(ws: RawWebSocket) -> None:
         if not ws.send_frame(CONTINUATION, b"x" * 1000, final=False):
             break
     assert end_of(ws) == 1009
+
+
+def test_who_leaves_during_the_handshake_is_no_fault_of_ours(server: Server) -> None:
+    """That the server's log stays clean is looked at when it ends."""
+    url = server.ws_url("/ws/simulation", token=server.token_for(new_surgeon()))
+    with RawWebSocket(url) as ws:
+        head = ws.handshake({})
+    for step in range(100):
+        leaver = RawConnection(url)
+        leaver.send(head)
+        # Earlier and later: before its token is read, while it is, and when it is let in.
+        time.sleep(step * 50e-6)
+        leaver.reset()
+    assert server.request("GET", "/healthz")[0] == 200
