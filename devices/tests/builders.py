@@ -1,4 +1,4 @@
-"""Operations and trajectories for tests."""
+"""Operations, trajectories and devices for tests."""
 
 import json
 from collections.abc import Sequence
@@ -6,8 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+from asgiref.sync import sync_to_async
+from django.db import connections
+
 from accounts.models import User
-from devices.models import Surgery, TrajectoryChunk
+from devices.models import Alert, AlertRule, Device, Surgery, TrajectoryChunk
+from devices.services.alerts import raise_alert
+from devices.services.devices import register_device
 from devices.services.surgeries import (
     Recording,
     finish_surgery,
@@ -116,7 +121,45 @@ def interrupted(surgeon: User, *sizes: int, now: datetime = NOW) -> Surgery:
     return Surgery.objects.get(pk=recording.surgery_id)
 
 
+async def parts_of(response: Any) -> list[bytes]:
+    """Return the parts of an answer that is streamed under ASGI."""
+    assert response.is_async
+    parts = [part async for part in response.streaming_content]
+    # A server closes it when the request has ended; a test's client leaves it to nobody.
+    await sync_to_async(connections.close_all)()
+    return parts
+
+
 def body_of(response: Any) -> Any:
     """Return what a REST answer says, streamed or not; every answer has to be JSON."""
     assert response["Content-Type"].startswith("application/json")
     return json.loads(response.getvalue())
+
+
+def a_device(external_id: str = "TEMP-001", *, now: datetime = NOW, **fields: Any) -> Device:
+    """Put a device into service; it has not been heard of yet."""
+    named = {"name": f"Sensor {external_id}", "device_type": "sensor", **fields}
+    return register_device(external_id=external_id, now=now, **named)
+
+
+def a_rule(device: Device | None = None, **fields: Any) -> AlertRule:
+    """Add a rule that does not want it warmer than 30."""
+    given = {"name": "Too warm", "metric": "temperature", "condition": "gt", "threshold": 30.0}
+    return AlertRule.objects.create(device=device, **(given | fields))
+
+
+def an_alert(device: Device, *, rule: AlertRule | None = None, now: datetime = NOW) -> Alert:
+    """Raise an alert about a device that is too warm."""
+    alert = raise_alert(
+        title="Too warm",
+        severity="warning",
+        alert_type="threshold",
+        device_id=device.pk,
+        rule_id=rule.pk if rule else None,
+        metric="temperature",
+        threshold_value=30.0,
+        actual_value=32.5,
+        now=now,
+    )
+    assert alert is not None
+    return alert

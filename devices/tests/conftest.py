@@ -10,6 +10,8 @@ from accounts import roles
 from accounts.models import User
 from accounts.tokens import issue_access
 from devices import signals
+from devices.models import Device
+from devices.tests.builders import a_device
 from devices.writer import Writer
 
 
@@ -34,6 +36,11 @@ def operator(db: None) -> User:
 
 
 @pytest.fixture
+def viewer(db: None) -> User:
+    return User.objects.create_user("viewer", role=roles.VIEWER)
+
+
+@pytest.fixture
 def member(db: None) -> User:
     return User.objects.create_user("member", role=roles.MEMBER)
 
@@ -41,6 +48,11 @@ def member(db: None) -> User:
 @pytest.fixture
 def administrator(db: None) -> User:
     return User.objects.create_user("boss", role=roles.ADMIN)
+
+
+@pytest.fixture
+def device(db: None) -> Device:
+    return a_device()
 
 
 @pytest.fixture
@@ -64,6 +76,13 @@ def announced() -> Iterator[list[tuple[str, dict[str, Any]]]]:
         "surgery_interrupted",
         "surgery_analysed",
         "recording_claimed",
+        "device_changed",
+        "device_status_changed",
+        "command_issued",
+        "command_ended",
+        "alert_raised",
+        "alert_updated",
+        "rules_changed",
     ):
 
         def ear(sender: type, signal: Any, name: str = name, **kwargs: Any) -> None:

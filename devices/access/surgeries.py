@@ -1,4 +1,4 @@
-"""Fetch with permission: the only way other packages get at a row."""
+"""Operations and their trajectories: who gets which row."""
 
 from collections.abc import Iterable, Iterator
 from uuid import UUID
@@ -8,6 +8,7 @@ from django.db.models.functions import Coalesce
 
 from accounts.access import Right, may
 from accounts.models import User
+from devices.access.people import id_of
 from devices.models import Surgery, TrajectoryChunk
 from devices.services.surgeries import NO_SUCH_SURGERY, NOT_YOURS
 from devices.trajectory import Link
@@ -23,7 +24,7 @@ def surgeries_visible_to(who: Principal | User) -> QuerySet[Surgery]:
     if may(who, Right.READ_ALL_SURGERIES):
         return _readable()
     if may(who, Right.READ_OWN_SURGERIES):
-        return _readable().filter(surgeon_id=_id_of(who))
+        return _readable().filter(surgeon_id=id_of(who))
     return Surgery.objects.none()
 
 
@@ -32,7 +33,7 @@ def access_surgery(who: Principal | User, surgery_id: UUID) -> Surgery:
     surgery = _readable().filter(pk=surgery_id).first()
     if surgery is None:
         raise NotFound(NO_SUCH_SURGERY.format(surgery_id))
-    is_own = surgery.surgeon_id == _id_of(who) and may(who, Right.READ_OWN_SURGERIES)
+    is_own = surgery.surgeon_id == id_of(who) and may(who, Right.READ_OWN_SURGERIES)
     if not is_own and not may(who, Right.READ_ALL_SURGERIES):
         raise Forbidden(NOT_YOURS)
     return surgery
@@ -95,7 +96,3 @@ def _links_after(surgery: Surgery, seq: int) -> list[Link]:
         Link(seq, first, count, bytes(payload), digest)
         for seq, first, count, payload, digest in fields[:CHUNKS_PER_QUERY]
     ]
-
-
-def _id_of(who: Principal | User) -> UUID:
-    return who.user_id if isinstance(who, Principal) else who.pk
