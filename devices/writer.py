@@ -1,7 +1,8 @@
 """Write-behind for high-rate rows: one thread, one transaction at a time, no timers.
 
 What arrives while a transaction runs makes up the next one. Nothing is answered before its
-COMMIT, so a process that is killed loses only what nobody was told is safe.
+COMMIT, so a process that is killed loses only what nobody was told is safe. How rows of one
+kind are stored is in `devices/chunks.py` and `devices/storing.py`.
 """
 
 import asyncio
@@ -9,54 +10,70 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
-from typing import Any, Final, TypeVar
-from uuid import UUID
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import InterfaceError, OperationalError, connection, reset_queries, transaction
 
-from devices.models import Surgery, TrajectoryChunk
-from devices.services.surgeries import Interrupted
-from devices.trajectory import Chunk, chain, genesis
-from realtime.core.errors import Conflict, Invalid, Unavailable, VitalwireError
+from devices.chunks import ChunkStore
+from devices.readings import Report
+from devices.storing import ReadingStore
+from devices.trajectory import Chunk
+from realtime.core.errors import Unavailable, VitalwireError
 
 T = TypeVar("T")
 
 log = logging.getLogger("vitalwire.writer")
 
 BATCH_ROWS: Final = 5_000
-# About five seconds of a hundred hands at 60 frames a second, and 5 MB.
-HIGH: Final = 2_000
+# 20 MB of readings (a third of a second at 60,000/s), or 2,000 chunks: about five seconds of a
+# hundred hands at 60 frames a second, and 5 MB.
+HIGH: Final = 20_000
+JOB_WEIGHT: Final = 10
 # A caller hears within this time that the database is away (SQLite's own wait comes on top).
 RETRY_SECONDS: Final = 4.0
 FIRST_PAUSE_SECONDS: Final = 0.05
-ENDS_REMEMBERED: Final = 10_000
-
-
-class Fenced(Conflict):
-    """Raised when the operation is recorded by somebody else, or complete."""
+# How many waiting callers are answered before the event loop has a turn for something else.
+ANSWERS_AT_ONCE: Final = 500
 
 
 class Stopped(Unavailable):
     """Raised when a writer does not run (any more): handing over again cannot help."""
 
 
-class _End(msgspec.Struct, frozen=True):
-    """Where an operation's trajectory goes on, and whose recording that is known of."""
+class Store(Protocol):
+    """How rows of one kind are stored. All but `weight` is for the writer's thread."""
 
-    recording: int
-    seq: int
-    first: int
-    digest: bytes
+    weight: int
+
+    def insert(self, rows: Sequence[Any]) -> tuple[dict[int, VitalwireError], Any]:
+        """Insert what can be, inside the writer's transaction; return the refused by index.
+
+        The second part is for `remember`: what is only true once this has been committed.
+        """
+
+    def remember(self, learnt: Any) -> None:
+        """Take over what `insert` learnt, after its COMMIT."""
+
+    def refusal(self, row: Any, error: BaseException | None) -> VitalwireError:
+        """Return what to tell the sender of a row that the database refuses for itself."""
 
 
-class _Row(msgspec.Struct, frozen=True, eq=False):
-    """A chunk to store, and who waits for it."""
+class _Rows(msgspec.Struct, frozen=True, eq=False):
+    """Rows of one kind to store, and who waits for them; `size` counts what they write.
+
+    With `is_one` the future has None or fails; without, it has the refused by index.
+    """
 
     future: asyncio.Future
-    chunk: Chunk
+    store: Store
+    rows: Sequence[Any]
+    size: int
+    weight: int
+    is_one: bool
 
 
 class _Job(msgspec.Struct, frozen=True, eq=False):
@@ -64,23 +81,20 @@ class _Job(msgspec.Struct, frozen=True, eq=False):
 
     future: asyncio.Future
     function: Callable[[], Any]
+    size: int = 1
+    weight: int = JOB_WEIGHT
 
 
-_Work = _Row | _Job
-
-
-class _Outcome(msgspec.Struct, frozen=True):
-    """What became of one piece of work."""
-
-    future: asyncio.Future
-    result: Any = None
-    error: BaseException | None = None
+_Work = _Rows | _Job
+# A future, its result, its error.
+_Outcome = tuple[asyncio.Future, Any, BaseException | None]
 
 
 class Writer:
-    """Stores chunks and runs jobs, in the order they were handed over.
+    """Stores rows and runs jobs: each kind of rows in the order they were handed over, and
+    everything before a job before it.
 
-    `put` and `submit` are called from an event loop, any number of them; both raise
+    `put…` and `submit` are called from an event loop, any number of them; all raise
     Stopped unless the writer runs. Their futures are resolved after COMMIT, all of a batch
     in one wake-up of the loop.
     """
@@ -89,8 +103,10 @@ class Writer:
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._in_hand = 0
-        self._ends: dict[UUID, _End] = {}
+        # What waits or is being written, by weight. Guarded by the lock.
+        self._load = 0
+        self._chunks = ChunkStore()
+        self._readings = ReadingStore()
 
     def start(self) -> None:
         """Begin to write. What was stopped can be started again."""
@@ -111,7 +127,12 @@ class Writer:
     @property
     def is_behind(self) -> bool:
         """Tell producers to stop reading from their sockets for a while."""
-        return self._queue.qsize() + self._in_hand > HIGH
+        return self._load > HIGH
+
+    @property
+    def depth(self) -> int:
+        """How much waits or is being written: in readings, of which a chunk or a job weighs ten."""
+        return self._load
 
     def put(self, chunk: Chunk) -> "asyncio.Future[None]":
         """Store one chunk. The future fails with Fenced, Interrupted, Conflict, Invalid or
@@ -119,7 +140,25 @@ class Writer:
 
         The same chunk put twice is stored once and succeeds twice.
         """
-        return self._hand_over(_Row(asyncio.get_running_loop().create_future(), chunk))
+        future = asyncio.get_running_loop().create_future()
+        store = self._chunks
+        return self._hand_over(_Rows(future, store, (chunk,), 1, store.weight, True))
+
+    def put_report(self, report: Report) -> "asyncio.Future[None]":
+        """Store the readings of one report, all or none. The future fails with Invalid or
+        Unavailable.
+
+        A reading whose message or moment is stored already is not stored again and succeeds.
+        """
+        future = asyncio.get_running_loop().create_future()
+        size = len(report.metrics)
+        return self._hand_over(_Rows(future, self._readings, (report,), size, size, True))
+
+    def put_reports(self, reports: Sequence[Report]) -> "asyncio.Future[dict[int, VitalwireError]]":
+        """Store several reports, each by itself; the future has the refused ones by index."""
+        future = asyncio.get_running_loop().create_future()
+        size = sum([len(report.metrics) for report in reports])
+        return self._hand_over(_Rows(future, self._readings, reports, size, size, False))
 
     def submit(self, function: Callable[[], T]) -> "asyncio.Future[T]":
         """Run `function` alone, in a transaction of its own; the future has its result.
@@ -133,30 +172,35 @@ class Writer:
         with self._lock:
             if self._thread is None:
                 raise Stopped("the server is stopping: try again soon")
+            self._load += work.weight
             self._queue.put(work)
         return work.future
 
     def _run(self) -> None:
         try:
             while batch := self._next_batch():
-                self._in_hand = len(batch)
                 for kind, works in groupby(batch, key=type):
-                    if kind is _Row:
-                        _resolve(self._store(list(works)))
-                    else:
+                    if kind is _Job:
                         for work in works:
                             _resolve([self._do(work)])
-                self._in_hand = 0
+                    else:
+                        self._store_all(works)
+                with self._lock:
+                    self._load -= sum(work.weight for work in batch)
+                # With DEBUG Django keeps every statement, and ours are half a megabyte each.
+                reset_queries()
         finally:
             connection.close()
 
     def _next_batch(self) -> list[_Work]:
         """Wait for something to do, then take all there is; nothing when it is time to end."""
         batch: list[_Work] = []
+        size = 0
         work = self._queue.get()
         while work is not None:
             batch.append(work)
-            if len(batch) == BATCH_ROWS:
+            size += work.size
+            if size >= BATCH_ROWS:
                 return batch
             try:
                 work = self._queue.get_nowait()
@@ -169,27 +213,37 @@ class Writer:
 
     def _do(self, work: _Job) -> _Outcome:
         result, error = self._attempt(work.function)
-        return _Outcome(work.future, result, error)
+        return work.future, result, error
 
-    def _store(self, works: list[_Row]) -> list[_Outcome]:
-        """Store rows in one transaction; halve what fails until the bad row stands alone."""
-        chunks = [work.chunk for work in works]
-        stored, error = self._attempt(lambda: self._insert(chunks), is_repeatable=True)
+    def _store_all(self, works: Iterable[_Rows]) -> None:
+        """Store each kind in a transaction of its own: kinds that alternate are not cut up."""
+        kinds: dict[Store, list[_Rows]] = {}
+        for work in works:
+            kinds.setdefault(work.store, []).append(work)
+        for store, theirs in kinds.items():
+            refused = self._store(store, [row for work in theirs for row in work.rows])
+            _resolve(_outcomes_of(theirs, refused))
+
+    def _store(self, store: Store, rows: Sequence[Any]) -> dict[int, BaseException]:
+        """Store rows in one transaction; halve what fails until the bad row stands alone.
+
+        Return the refused ones by index.
+        """
+        stored, error = self._attempt(lambda: store.insert(rows), is_repeatable=True)
         if stored is not None:
-            refused, ends = stored
-            if len(self._ends) > ENDS_REMEMBERED:
-                self._ends.clear()
-            self._ends.update(ends)
-            return [_Outcome(work.future, None, refused.get(i)) for i, work in enumerate(works)]
+            refused, learnt = stored
+            store.remember(learnt)
+            return refused
         if isinstance(error, Unavailable):
-            return [_Outcome(work.future, None, error) for work in works]
-        if len(works) > 1:
-            middle = len(works) // 2
-            return self._store(works[:middle]) + self._store(works[middle:])
-        log.warning("chunk %d of %s is refused: %s", chunks[0].seq, chunks[0].surgery_id, error)
-        refusal = Invalid("the database refuses these movements", field="movements")
-        refusal.__cause__ = error
-        return [_Outcome(works[0].future, None, refusal)]
+            return dict.fromkeys(range(len(rows)), error)
+        if len(rows) == 1:
+            refusal = store.refusal(rows[0], error)
+            refusal.__cause__ = error
+            return {0: refusal}
+        middle = len(rows) // 2
+        refused = self._store(store, rows[:middle])
+        second = self._store(store, rows[middle:])
+        return refused | {middle + index: problem for index, problem in second.items()}
 
     def _attempt(
         self, function: Callable[[], T], *, is_repeatable: bool = False
@@ -222,106 +276,65 @@ class Writer:
             time.sleep(pause)
             pause *= 2
 
-    def _insert(
-        self, chunks: Sequence[Chunk]
-    ) -> tuple[dict[int, VitalwireError], dict[UUID, _End]]:
-        """Insert what follows; return the others by index, and the ends there will be."""
-        fences = _lock_recordings({chunk.surgery_id for chunk in chunks})
-        ends: dict[UUID, _End] = {}
-        refused: dict[int, VitalwireError] = {}
-        fresh: dict[tuple[UUID, int], Chunk] = {}
-        for index, chunk in enumerate(chunks):
-            key = chunk.surgery_id, chunk.seq
-            try:
-                _check_fence(chunk, fences.get(chunk.surgery_id))
-                end = ends.get(chunk.surgery_id) or self._end_before(chunk)
-                if fresh.get(key) != chunk and not _is_stored(chunk, end):
-                    ends[chunk.surgery_id] = _follow(chunk, end)
-                    fresh[key] = chunk
-            except VitalwireError as error:
-                refused[index] = error
-        TrajectoryChunk.objects.bulk_create(map(_model_of, fresh.values()))
-        return refused, ends
 
-    def _end_before(self, chunk: Chunk) -> _End:
-        """Return the committed end. Nobody but this thread writes under this number."""
-        end = self._ends.get(chunk.surgery_id)
-        if end is not None and end.recording == chunk.recording:
-            return end
-        stored = TrajectoryChunk.objects.filter(surgery_id=chunk.surgery_id)
-        last = stored.order_by("-seq").defer("payload").first()
-        if last is None:
-            return _End(chunk.recording, 0, 0, genesis(chunk.surgery_id))
-        digest = bytes.fromhex(last.digest)
-        return _End(chunk.recording, last.seq + 1, last.first + last.count, digest)
-
-
-def _lock_recordings(surgery_ids: set[UUID]) -> dict[UUID, tuple[int, str]]:
-    """Lock the operations, in one order everywhere; return who records them, and their status."""
-    rows = Surgery.objects.select_for_update(no_key=True).filter(id__in=surgery_ids).order_by("id")
-    return {
-        surgery_id: (recording, status)
-        for surgery_id, recording, status in rows.values_list("id", "recording", "status")
-    }
-
-
-def _check_fence(chunk: Chunk, fence: tuple[int, str] | None) -> None:
-    """Raise unless this chunk's recorder may write to the operation."""
-    if fence == (chunk.recording, Surgery.Status.INTERRUPTED):
-        raise Interrupted("this operation was interrupted")
-    if fence != (chunk.recording, Surgery.Status.IN_PROGRESS):
-        raise Fenced("another connection took over this operation, or it ended")
-
-
-def _is_stored(chunk: Chunk, end: _End) -> bool:
-    """Tell whether this very chunk is there: a COMMIT whose answer was lost is tried again."""
-    if chunk.seq >= end.seq:
-        return False
-    same = TrajectoryChunk.objects.filter(surgery_id=chunk.surgery_id, seq=chunk.seq)
-    return same.filter(digest=chunk.digest.hex()).exists()
-
-
-def _follow(chunk: Chunk, end: _End) -> _End:
-    """Return the end after `chunk`. Raises Conflict when it does not continue the trajectory."""
-    if (chunk.seq, chunk.first) != (end.seq, end.first) or chunk.count < 1:
-        raise Conflict(
-            f"chunk {chunk.seq} after {chunk.first} movements does not follow:"
-            f" expected chunk {end.seq} after {end.first}"
-        )
-    if chunk.digest != chain(end.digest, chunk.seq, chunk.payload):
-        raise Conflict(f"the digest of chunk {chunk.seq} does not continue the chain")
-    return _End(chunk.recording, chunk.seq + 1, chunk.first + chunk.count, chunk.digest)
-
-
-def _model_of(chunk: Chunk) -> TrajectoryChunk:
-    return TrajectoryChunk(
-        surgery_id=chunk.surgery_id,
-        seq=chunk.seq,
-        first=chunk.first,
-        count=chunk.count,
-        payload=chunk.payload,
-        received_at=chunk.received_at,
-        digest=chunk.digest.hex(),
-    )
+def _outcomes_of(works: Iterable[_Rows], refused: dict[int, BaseException]) -> list[_Outcome]:
+    """Say of each work what became of its rows; `refused` counts through the rows of all."""
+    if not refused:
+        return [(work.future, None if work.is_one else {}, None) for work in works]
+    outcomes: list[_Outcome] = []
+    first = 0
+    for work in works:
+        count = len(work.rows)
+        own = {i: refused[first + i] for i in range(count) if first + i in refused}
+        if work.is_one:
+            outcomes.append((work.future, None, own.get(0)))
+        else:
+            outcomes.append((work.future, own, None))
+        first += count
+    return outcomes
 
 
 def _resolve(outcomes: list[_Outcome]) -> None:
     """Tell everyone who waits, with one wake-up for each event loop."""
     loops: dict[asyncio.AbstractEventLoop, list[_Outcome]] = {}
     for outcome in outcomes:
-        loops.setdefault(outcome.future.get_loop(), []).append(outcome)
+        loops.setdefault(outcome[0].get_loop(), []).append(outcome)
     for loop, theirs in loops.items():
         try:
-            loop.call_soon_threadsafe(_settle, theirs)
+            loop.call_soon_threadsafe(_settle, loop, theirs)
         except RuntimeError:
             log.debug("an event loop was closed before its answers came")
 
 
-def _settle(outcomes: list[_Outcome]) -> None:
-    for outcome in outcomes:
-        if outcome.future.done():
+# Of each loop that has more to answer than it does at once; touched by its own thread only.
+_late: dict[asyncio.AbstractEventLoop, deque[_Outcome]] = {}
+
+
+def _settle(loop: asyncio.AbstractEventLoop, outcomes: list[_Outcome]) -> None:
+    """Answer, behind those who still wait for the answers to an earlier batch."""
+    if loop in _late:
+        _late[loop].extend(outcomes)
+        return
+    if len(outcomes) > ANSWERS_AT_ONCE:
+        _late[loop] = deque(outcomes[ANSWERS_AT_ONCE:])
+        loop.call_soon(_settle_late, loop)
+    _answer(outcomes[:ANSWERS_AT_ONCE])
+
+
+def _settle_late(loop: asyncio.AbstractEventLoop) -> None:
+    late = _late[loop]
+    _answer([late.popleft() for _ in range(min(ANSWERS_AT_ONCE, len(late)))])
+    if late:
+        loop.call_soon(_settle_late, loop)
+    else:
+        del _late[loop]
+
+
+def _answer(outcomes: list[_Outcome]) -> None:
+    for future, result, error in outcomes:
+        if future.done():
             continue
-        if outcome.error is None:
-            outcome.future.set_result(outcome.result)
+        if error is None:
+            future.set_result(result)
         else:
-            outcome.future.set_exception(outcome.error)
+            future.set_exception(error)

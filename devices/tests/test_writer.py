@@ -10,6 +10,7 @@ from django.db import connections
 
 from accounts.models import User
 from devices import writer as writer_module
+from devices.chunks import Fenced
 from devices.models import Surgery, TrajectoryChunk
 from devices.services.surgeries import (
     Interrupted,
@@ -20,10 +21,10 @@ from devices.services.surgeries import (
     take_surgery,
 )
 from devices.tests.builders import NOW, chunks_after, completed, interrupted, start
-from devices.tests.writing import held_up, outcomes_of, run, stored
+from devices.tests.writing import block_until_written, held_up, outcomes_of, run, stored
 from devices.trajectory import Chunk, chain
 from devices.verification import verify
-from devices.writer import Fenced, Writer
+from devices.writer import Writer
 from realtime.core.errors import Conflict, Invalid, Unavailable
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -60,8 +61,8 @@ def test_a_chunk_is_there_when_its_future_is_done(surgeon: User, writer: Writer)
 
 def test_what_waits_is_written_in_one_transaction(surgeon: User, writer: Writer) -> None:
     commits: list[int] = []
-    insert = writer._insert
-    writer._insert = lambda chunks: commits.append(len(chunks)) or insert(chunks)
+    insert = writer._chunks.insert
+    writer._chunks.insert = lambda chunks: commits.append(len(chunks)) or insert(chunks)
     chunks = [c for _ in range(10) for c in chunks_after(start(surgeon), [5] * 10)]
     assert outcomes_of(writer, chunks) == [None] * 100
     assert commits == [100]
@@ -72,8 +73,8 @@ def test_a_batch_has_a_largest_size(
 ) -> None:
     monkeypatch.setattr(writer_module, "BATCH_ROWS", 4)
     sizes: list[int] = []
-    insert = writer._insert
-    writer._insert = lambda chunks: sizes.append(len(chunks)) or insert(chunks)
+    insert = writer._chunks.insert
+    writer._chunks.insert = lambda chunks: sizes.append(len(chunks)) or insert(chunks)
     recording = start(surgeon)
     assert outcomes_of(writer, chunks_after(recording, [1] * 10)) == [None] * 10
     assert max(sizes) <= 4
@@ -125,6 +126,29 @@ def test_loops_of_several_threads_share_a_writer(surgeon: User, writer: Writer) 
         thread.join()
     assert not failures
     assert all(verify(surgery).movements == 60 for surgery in Surgery.objects.all())
+
+
+def test_answers_come_in_the_order_of_what_was_handed_over(
+    surgeon: User, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "ANSWERS_AT_ONCE", 3)
+    chunks = chunks_after(start(surgeon), [1] * 20)
+    answered: list[int] = []
+
+    async def main() -> None:
+        with held_up(writer):
+            for chunk in chunks[:10]:
+                writer.put(chunk).add_done_callback(lambda _, n=chunk.seq: answered.append(n))
+        # Their answers and those to the next ones wait for the loop together.
+        block_until_written(writer)
+        rest = [writer.put(chunk) for chunk in chunks[10:]]
+        for chunk, future in zip(chunks[10:], rest, strict=True):
+            future.add_done_callback(lambda _, n=chunk.seq: answered.append(n))
+        block_until_written(writer)
+        await asyncio.gather(*rest)
+
+    run(main)
+    assert answered == list(range(20))
 
 
 # --- what is refused ------------------------------------------------------------------

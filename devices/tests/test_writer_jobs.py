@@ -120,7 +120,7 @@ def test_a_database_that_stays_away_is_told_to_whoever_waits(
         raise OperationalError("the connection is lost")
 
     with monkeypatch.context() as patch:
-        patch.setattr(writer, "_insert", fail)
+        patch.setattr(writer._chunks, "insert", fail)
         patch.setattr(writer_module, "RETRY_SECONDS", 0.02)
         assert [type(e) for e in outcomes_of(writer, chunks)] == [Unavailable, Unavailable]
     # And when it is back, so are we: nothing was skipped, nothing is stored twice.

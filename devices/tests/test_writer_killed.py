@@ -1,4 +1,4 @@
-"""kill -9 of a process that records: what was told to be safe is there, and the chain holds."""
+"""kill -9 of a process that writes: what was told to be safe is there, and the chain holds."""
 
 import os
 import random
@@ -12,7 +12,7 @@ import pytest
 from django.db import connection
 
 from accounts.models import User
-from devices.models import Surgery
+from devices.models import Device, Reading, Surgery
 from devices.services.surgeries import claim_surgery, take_surgery
 from devices.tests.builders import NOW, chunks_after, start, store
 from devices.verification import verify
@@ -34,10 +34,10 @@ def database_url() -> str:
     return f"postgres://{who}@{where}/{about['NAME']}"
 
 
-def record_and_kill(surgeries: list[UUID], answers: int) -> dict[UUID, int]:
-    """Record until `answers` were given, kill; return the last number told to be safe."""
+def write_and_kill(module: str, arguments: list[str], answers: int) -> list[str]:
+    """Let a process write until `answers` were given, kill it; return what was told to be safe."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "devices.tests.recorder", *map(str, surgeries)],
+        [sys.executable, "-m", module, *arguments],
         stdout=subprocess.PIPE,
         text=True,
         env={
@@ -47,16 +47,24 @@ def record_and_kill(surgeries: list[UUID], answers: int) -> dict[UUID, int]:
         },
     )
     assert process.stdout is not None
-    safe: dict[UUID, int] = defaultdict(lambda: -1)
+    safe: list[str] = []
     with process:
         for number, line in enumerate(process.stdout):
             if not line.endswith("\n"):  # killed in the middle of a word
                 break
-            surgery_id, seq = line.split()
-            safe[UUID(surgery_id)] = int(seq)
+            safe.append(line)
             if number == answers:
                 process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
+    return safe
+
+
+def record_and_kill(surgeries: list[UUID], answers: int) -> dict[UUID, int]:
+    """Record until `answers` were given, kill; return the last number told to be safe."""
+    safe: dict[UUID, int] = defaultdict(lambda: -1)
+    for line in write_and_kill("devices.tests.recorder", list(map(str, surgeries)), answers):
+        surgery_id, seq = line.split()
+        safe[UUID(surgery_id)] = int(seq)
     return safe
 
 
@@ -78,3 +86,15 @@ def test_a_killed_process_leaves_a_chain_that_holds_and_goes_on(surgeon: User) -
             assert (recording.chunks, recording.movements) == (proof.chunks, proof.movements)
             store(chunks_after(recording, [2]))
             assert verify(surgery).movements == proof.movements + 2
+
+
+def test_a_killed_process_leaves_every_reading_that_it_acknowledged(device: Device) -> None:
+    chance = random.Random(20260305)
+    for _ in range(BLOWS):
+        lines = write_and_kill("devices.tests.reporter", [str(device.pk)], chance.randrange(500))
+        safe = {float(line) for line in lines}
+        assert safe
+        readings = Reading.objects.filter(series__device=device)
+        stored = list(readings.values_list("value", flat=True))
+        assert safe <= set(stored)
+        assert len(stored) == len(set(stored)), "each once, though the first ones came again"

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +22,12 @@ def held_up(writer: Writer) -> Iterator[None]:
         yield
     finally:
         gate.set()
+
+
+def block_until_written(writer: Writer) -> None:
+    """Return when the writer has done everything, without a turn for the event loop."""
+    while writer.depth:
+        time.sleep(0.001)
 
 
 def stored(surgery_id: object) -> list[int]:
