@@ -5,37 +5,16 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
-from django.urls import reverse
 
 from accounts.models import User
 from devices.admin import SurgeryAdmin
 from devices.models import Surgery, TrajectoryChunk
 from devices.services.surgeries import complete_interrupted
+from devices.tests.admin.pages import act, page_of, signed_in
 from devices.tests.builders import Announced, completed, in_progress, interrupted
 from realtime.core.apart import stop_apart
 
 LIST = "/admin/devices/surgery/"
-
-
-def signed_in(user: User) -> Client:
-    client = Client()
-    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
-    return client
-
-
-def page_of(surgery: Surgery) -> str:
-    return reverse("admin:devices_surgery_change", args=[surgery.pk])
-
-
-def act(client: Client, action: str, *surgeries: Surgery) -> list[str]:
-    """Run an action and return what the administrator is told."""
-    response = client.post(
-        LIST,
-        {"action": action, "_selected_action": [str(surgery.pk) for surgery in surgeries]},
-        follow=True,
-    )
-    assert response.status_code == 200
-    return [str(message) for message in response.context["messages"]]
 
 
 @pytest.fixture

@@ -1,14 +1,11 @@
 """Operations in the admin: looked at and annotated; state changes only through services."""
 
-from collections.abc import Callable
-
-from django.contrib import admin, messages
-from django.db import transaction
+from django.contrib import admin
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin
 
+from devices.admin.base import EachMixin, RecordAdmin
 from devices.models import Surgery, TrajectoryChunk
 from devices.services.surgeries import complete_interrupted
 from devices.verification import verify_apart
@@ -17,18 +14,8 @@ from realtime.core.errors import Failure
 PREVIEW_BYTES = 400
 
 
-class RecordAdmin(ModelAdmin):
-    """What is recorded is neither added nor deleted by hand."""
-
-    def has_add_permission(self, request: HttpRequest, *args: object) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
-
-
 @admin.register(Surgery)
-class SurgeryAdmin(RecordAdmin):
+class SurgeryAdmin(EachMixin, RecordAdmin):
     list_display = (
         "id",
         "surgeon",
@@ -61,12 +48,10 @@ class SurgeryAdmin(RecordAdmin):
     @admin.action(description="Complete interrupted operation", permissions=["change"])
     def complete(self, request: HttpRequest, surgeries: QuerySet[Surgery]) -> None:
         def complete_one(surgery: Surgery) -> str:
-            with transaction.atomic():
-                done = complete_interrupted(surgery_id=surgery.id, by=request.user.get_username())
-                self.log_change(request, done, "Completed with what was received.")
+            done = complete_interrupted(surgery_id=surgery.id, by=request.user.get_username())
             return f"completed with {done.movements} movements"
 
-        self._each(request, surgeries, complete_one)
+        self.each(request, surgeries, complete_one)
 
     @admin.action(description="Verify trajectory", permissions=["view"])
     def verify(self, request: HttpRequest, surgeries: QuerySet[Surgery]) -> None:
@@ -76,20 +61,7 @@ class SurgeryAdmin(RecordAdmin):
                 raise Failure(proof.problem)
             return f"all {proof.chunks} chunks hold"
 
-        self._each(request, surgeries, verify_one)
-
-    def _each(
-        self,
-        request: HttpRequest,
-        surgeries: QuerySet[Surgery],
-        do: Callable[[Surgery], str],
-    ) -> None:
-        """Do it to each on its own, and say of each what came of it."""
-        for surgery in surgeries:
-            try:
-                self.message_user(request, f"{surgery}: {do(surgery)}.", messages.SUCCESS)
-            except Failure as error:
-                self.message_user(request, f"{surgery}: {error}.", messages.ERROR)
+        self.each(request, surgeries, verify_one, is_change=False)
 
 
 @admin.register(TrajectoryChunk)
