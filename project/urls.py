@@ -13,6 +13,7 @@ urlpatterns = [
     path("metrics", health.metrics),
     path("admin/", admin.site.urls),
     path("api/v1/auth/", include("accounts.urls")),
+    path("api/v1/", include("realtime.urls")),
     path("api/v1/", include("devices.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(), name="docs"),

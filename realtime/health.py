@@ -1,7 +1,10 @@
 """Whether this process lives, whether it can serve, and its figures for Prometheus."""
 
+from collections.abc import Iterator
+
 from django.db import Error as DatabaseProblem
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     GC_COLLECTOR,
@@ -10,7 +13,7 @@ from prometheus_client import (
     CollectorRegistry,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from realtime import journal
@@ -61,6 +64,7 @@ class RuntimeCollector(Collector):
         )
         for endpoint, count in hub.counts().items():
             connections.add_metric([endpoint], count)
+        connections.add_metric([UNKNOWN], len(self._runtime.lobby))
         yield connections
         yield GaugeMetricFamily(
             "vitalwire_journal_position", "Last event handed to the hub", value=hub.position
@@ -73,7 +77,43 @@ class RuntimeCollector(Collector):
             "1 while other processes are heard by polling only",
             value=int(self._runtime.is_layer_deaf),
         )
+        yield from _figures(self._runtime)
+        refused = CounterMetricFamily(
+            "vitalwire_refused_attempts",
+            "Connections refused or cut, by reason and endpoint",
+            labels=["reason", "endpoint"],
+        )
+        for (reason, endpoint), count in list(self._runtime.oversight.attempts.counts.items()):
+            refused.add_metric([reason, endpoint], count)
+        yield refused
 
+
+def _figures(source: Runtime) -> Iterator[Metric]:
+    """Yield what the process has counted, and its share of the latest sample."""
+    for name, value in source.oversight.figures(timezone.now()).items():
+        if name in COUNTERS:
+            metric, text = COUNTERS[name]
+            yield CounterMetricFamily(metric, text, value=value)
+    own = source.oversight.sampler.own
+    for name, text in GAUGES.items():
+        yield GaugeMetricFamily(f"vitalwire_{name}", text, value=own.get(name, 0.0))
+
+
+# Sockets whose peer has not said yet who it is.
+UNKNOWN = "unauthenticated"
+COUNTERS = {
+    "opened": ("vitalwire_connections_opened", "Sockets opened"),
+    "closed": ("vitalwire_connections_closed", "Sockets closed"),
+    "messages_in": ("vitalwire_messages_received", "Messages from clients"),
+    "messages_out": ("vitalwire_messages_sent", "Messages to clients"),
+    "seconds_open": ("vitalwire_connection_seconds", "Seconds that sockets were open, added up"),
+}
+GAUGES = {
+    "messages_per_second": "Messages from and to clients within the last second",
+    "event_loop_delay_ms": "How late the event loop was at worst within the last second",
+    "queue_depth_writer": "What waits for the database",
+    "queue_depth_outbox": "What waits for the channel layer",
+}
 
 _registry = CollectorRegistry()
 _registry.register(RuntimeCollector(runtime))

@@ -7,7 +7,9 @@ import pytest
 from channels.layers import get_channel_layer
 
 from realtime.calls import stop_calls
+from realtime.hub import Hub
 from realtime.runtime import Runtime
+from realtime.tests.hubs import FakeClock, History
 
 
 @pytest.fixture(autouse=True)
@@ -33,3 +35,21 @@ async def serving(runtime: Runtime) -> Runtime:
     """Return a serving process."""
     await runtime.start()
     return runtime
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """Return a clock that stands still."""
+    return FakeClock()
+
+
+@pytest.fixture
+def hub(clock: FakeClock) -> Hub:
+    """Return a hub that nobody has joined."""
+    return Hub(epoch="e", clock=clock)
+
+
+@pytest.fixture
+def history(hub: Hub) -> History:
+    """Return the journal that the hub reads."""
+    return History(hub)

@@ -29,13 +29,23 @@ class Process:
         self.entries: list[Numbered] = []
         self.nudges = 0
         self.live: list[Event] = []
+        self.told: list[tuple[str, Any]] = []
+        self.joined = 0
         self.broker = Broker(
-            node, on_journal=self.entries.extend, on_nudge=self._nudged, on_live=self.live.append
+            node,
+            on_journal=self.entries.extend,
+            on_nudge=self._nudged,
+            on_live=self.live.append,
+            on_joined=self._has_joined,
+            ears={"counts": lambda node, body: self.told.append((node, body))},
         )
         self.task: asyncio.Task[None] | None = None
 
     def _nudged(self) -> None:
         self.nudges += 1
+
+    def _has_joined(self) -> None:
+        self.joined += 1
 
     def start(self) -> None:
         self.task = asyncio.ensure_future(self.broker.run())
@@ -139,6 +149,21 @@ async def test_live_events_reach_the_others_as_they_were(one: Process, other: Pr
     assert one.live == []
 
 
+async def test_what_a_process_tells_of_itself_reaches_the_others(
+    one: Process, other: Process
+) -> None:
+    one.broker.tell("counts", {"users": {"ana": [1, [[0.5, 2]]]}})
+    one.broker.tell("nobody listens to this", {})
+    await until(lambda: other.told != [])
+    assert other.told == [("one", {"users": {"ana": [1, [[0.5, 2]]]}})]
+    assert one.told == []
+    await until(lambda: one.broker.waiting == 0)
+
+
+async def test_it_says_when_it_hears_the_others(one: Process) -> None:
+    assert one.joined == 1
+
+
 async def test_a_broker_that_hears_its_beacon_is_not_deaf(one: Process) -> None:
     assert not one.broker.is_deaf
     one.broker._heard_at -= module.DEAF_AFTER_SECONDS + 1
@@ -186,14 +211,104 @@ def test_a_topic_s_root_names_its_group() -> None:
     assert groups_for("surgeries.completed") == "vitalwire.live.surgeries"
 
 
+# --- Who has heard what --------------------------------------------------------------------
+
+
+def confirmations(process: Process) -> list[tuple[str, int, int]]:
+    """Have the process write down what others say they heard of it."""
+    told: list[tuple[str, int, int]] = []
+    process.broker._on_heard = lambda *heard: told.append(heard)
+    return told
+
+
+async def test_another_process_says_up_to_which_beacon_it_heard_us_whole(
+    one: Process, other: Process
+) -> None:
+    told = confirmations(one)
+    await until(lambda: bool(told))
+    beacon = one.broker.next_beacon
+    one.broker.publish_live(moved("m"))
+    await until(lambda: told[-1][2] >= beacon)
+    node, since, _ = told[-1]
+    assert node == "other"
+    assert since < beacon
+    assert [event.id for event in other.live] == ["m"]
+
+
+async def test_a_live_value_goes_out_before_the_next_beacon(
+    one: Process, other: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[int] = []
+    understand = other.broker._understand
+
+    def listen(message: dict[str, Any]) -> None:
+        if message["node"] == "one" and message["type"] == "beacon":
+            heard.append(message["beacon"])
+        understand(message)
+
+    monkeypatch.setattr(other.broker, "_understand", listen)
+    for number in range(5):
+        beacon = one.broker.next_beacon
+        one.broker.publish_live(moved(f"m{number}"))
+        await until(lambda beacon=beacon: bool(heard) and heard[-1] >= beacon)
+        assert len(other.live) == number + 1
+
+
+async def test_what_was_missed_begins_the_part_that_was_heard_whole_anew(
+    one: Process, other: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = confirmations(one)
+    await until(lambda: bool(told))
+    send = one.broker._send
+
+    async def lose(group: str, message: dict[str, Any]) -> None:
+        if message["type"] != "live":
+            await send(group, message)
+
+    monkeypatch.setattr(one.broker, "_send", lose)
+    beacon = one.broker.next_beacon
+    one.broker.publish_live(moved("lost"))
+    await until(lambda: told[-1][2] >= beacon)
+    assert told[-1][1] >= beacon, "that beacon is not in the part that was heard whole"
+
+
+async def test_who_missed_something_is_told_before_it_hears_what_came_after_it(
+    one: Process, other: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one.broker.publish_live(moved("m1"))
+    await until(lambda: bool(other.live))
+    missed: list[int] = []
+    other.broker._on_missed = lambda: missed.append(len(other.live))
+    one.broker._number += 1
+    for number in range(2, 5):
+        one.broker.publish_live(moved(f"m{number}"))
+        await until(lambda number=number: len(other.live) == number)
+    assert missed == [1]
+
+
+async def test_what_was_not_sent_for_want_of_hearers_counts_as_missed(
+    one: Process, other: Process
+) -> None:
+    told = confirmations(one)
+    await until(lambda: bool(told))
+    beacon = one.broker.next_beacon
+    one.broker._heard_others_at -= module.ALONE_AFTER_SECONDS + 1
+    one.broker.publish_live(moved("kept"))
+    await until(lambda: told[-1][2] > beacon)
+    assert told[-1][1] >= beacon
+    assert other.live == []
+
+
 # --- In the layer --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("layer", ["memory"], indirect=True)
-async def test_a_process_has_one_channel_in_two_groups(layer: Any, one: Process) -> None:
+async def test_a_process_has_one_channel_in_every_group(layer: Any, one: Process) -> None:
     assert {group: len(channels) for group, channels in layer.groups.items()} == {
         JOURNAL_GROUP: 1,
         "vitalwire.live.surgeries": 1,
+        "vitalwire.live.telemetry": 1,
+        "vitalwire.live.system": 1,
     }
 
 
@@ -317,3 +432,17 @@ async def test_live_values_are_cut_into_messages_of_bounded_size(
     await until(all_sent)
     assert len(messages) > 1
     assert all(sum(map(len, message["events"])) <= 2_000 for message in messages)
+
+
+async def test_what_nobody_else_could_hear_is_not_even_encoded(
+    troubled: Layer, lonely: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ALONE_AFTER_SECONDS", 0)
+    lonely.start()
+    await lonely.heard_itself()
+    lonely.broker.publish_live(moved("m1"))
+    assert not lonely.broker._live
+    monkeypatch.undo()
+    lonely.broker._understand({"type": "beacon", "node": "another"})
+    lonely.broker.publish_live(moved("m2"))
+    assert len(lonely.broker._live) == 1
