@@ -34,4 +34,5 @@ if "daphne.server" in sys.modules:
         body_bytes=settings.HTTP_BODY_BYTES,
         header_seconds=settings.HEADER_SECONDS,
         handshake_seconds=settings.AUTH_TIMEOUT_SECONDS,
+        stalled_seconds=settings.STALLED_SECONDS,
     )

@@ -12,34 +12,52 @@ from typing import Any
 from django.conf import settings
 from django.db import Error as DatabaseProblem
 
-from accounts import services as accounts
 from devices.services import surgeries
 from devices.writer import Writer
-from realtime import journal, nodes
+from realtime import bridge, journal, nodes, watch
+from realtime.alarms import Alarms
 from realtime.auth import AccessWatch
 from realtime.broker import Broker
 from realtime.calls import call, stop_calls
 from realtime.core.apart import stop_apart
-from realtime.core.errors import Restarting
-from realtime.core.events import AccessChanged, Event, RecordingClaimed
+from realtime.core.errors import Restarting, Unavailable
+from realtime.core.events import (
+    AccessChanged,
+    CommandIssued,
+    Event,
+    MessageWatchChanged,
+    RecordingClaimed,
+    TelemetryReceived,
+)
 from realtime.dialects.pubsub import consumer as pubsub
 from realtime.dialects.surgery.recordings import Recordings
+from realtime.dialects.telemetry import consumer as telemetry
+from realtime.dialects.telemetry.device import Connected
 from realtime.hub import Hub
+from realtime.intake import Intake
 from realtime.journal import Numbered
+from realtime.lobby import Lobby
+from realtime.oversight import Oversight
 from realtime.tail import Tail
 
 logger = logging.getLogger("vitalwire.runtime")
 
 # A computing thread keeps the event loop waiting for one interval; the default is 5 ms.
 SWITCH_INTERVAL_SECONDS = 0.0001
+# Between two looks for garbage in circles; at the default of 700 what waits for its COMMIT is
+# looked through again and again: a sixteenth of the loop's time when readings come in.
+GARBAGE_OBJECTS = 10_000
 SWEEP_SECONDS = 5.0
 LOOK_FOR_STALLED_SECONDS = 1.0
-PRUNE_SECONDS = 3600.0
+KEEP_SEEN_SECONDS = 2.0
+TICK_SECONDS = 1.0
 DATABASE_RETRY_SECONDS = 1.0
 RESTART_WORK_SECONDS = 1.0
 BEAT_AGAIN_SECONDS = nodes.HEARTBEAT_SECONDS
 SWEEP_LEASE = "sweep"
 DRAIN_SECONDS = 8.0
+# Who has not said who they are, where their dialect has no limit of its own.
+LOBBY_MOST = 1_000
 CANCEL_SECONDS = 2.0
 
 
@@ -54,13 +72,31 @@ class Runtime:
         self.hub = Hub()
         self.writer = Writer()
         self.recordings = Recordings(self.spawn)
+        self.connected = Connected()
+        self.lobby = Lobby(settings.DIALECT_LIMITS["telemetry"].connections_total or LOBBY_MOST)
+        self.oversight = Oversight(self.node_id, self.hub, self.writer)
         self.is_draining = False
         self.is_started = False
         self.broker: Broker
         self.tail: Tail
+        self.alarms = Alarms(
+            self.node_id,
+            is_shared=bool(settings.REDIS_URL),
+            is_deaf=lambda: self.broker.is_deaf,
+            next_beacon=lambda: self.broker.next_beacon,
+        )
+        self.intake = Intake(
+            self.writer,
+            self.alarms,
+            node_id=self.node_id,
+            deliver=self.hub.deliver,
+            publish_live=self.publish_live,
+            is_heard=self._is_telemetry_heard,
+            spawn=self.spawn,
+        )
         self._access = AccessWatch(self.hub, on_narrowed=self._tell_narrowed)
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._stop_listening: Callable[[], None] | None = None
+        self._stop_listening: list[Callable[[], None]] = []
         self._starting: asyncio.Task[None] | None = None
 
     # --- Starting and ending -----------------------------------------------------------
@@ -78,28 +114,43 @@ class Runtime:
             self.node_id,
             on_journal=lambda entries: self.tail.hint(entries),
             on_nudge=lambda: self.tail.nudge(),
-            on_live=self.hub.deliver,
+            on_live=self._on_live,
+            on_joined=self.oversight.budgets.on_joined,
+            on_heard=self.alarms.on_heard,
+            on_missed=self.alarms.on_missed,
+            ears=self.oversight.ears,
         )
         self.tail = Tail(
-            self._deliver, on_stand=self.hub.stand_at, is_deaf=lambda: self.broker.is_deaf
+            self._deliver, on_stand=self._stand_at, is_deaf=lambda: self.broker.is_deaf
         )
         self.hub.history = self.tail.read_after
         self.hub.spawn = self.spawn
         self.hub.look_again = lambda member: self.spawn(self._access.look_again(member))
         self.writer.start()
         await self._find_database()
-        self._stop_listening = journal.on_numbered(
-            lambda entries: loop.call_soon_threadsafe(self._on_numbered, entries)
-        )
+        self._stop_listening = [
+            journal.on_numbered(
+                lambda entries: loop.call_soon_threadsafe(self._on_numbered, entries)
+            ),
+            bridge.on_readings(
+                lambda reports: loop.call_soon_threadsafe(self.intake.on_recorded, reports)
+            ),
+        ]
         self.spawn(self._keep(self.tail.run))
         self.spawn(self._keep(self.broker.run))
+        self.spawn(self._keep(self.alarms.run))
         self.spawn(self._every(nodes.HEARTBEAT_SECONDS, self._beat))
         self.spawn(self._every(SWEEP_SECONDS, self._sweep))
-        self.spawn(self._every(PRUNE_SECONDS, self._prune))
+        self.spawn(self._every(watch.PRUNE_SECONDS, self._prune))
         self.spawn(self._every(LOOK_FOR_STALLED_SECONDS, self._look_after))
+        self.spawn(self._every(KEEP_SEEN_SECONDS, self.intake.keep_seen))
+        self.oversight.start(self.broker, spawn=self.spawn, every=self._every)
+        self.spawn(self._every(watch.WATCH_SECONDS, self._watch))
+        self.spawn(self._every(TICK_SECONDS, self._tick))
         # What was imported stays: a full collection that walks it all stops us for 90 ms.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(GARBAGE_OBJECTS, *gc.get_threshold()[1:])
         self.is_started = True
         logger.info("serving as %s from position %s", self.node_id, self.tail.position)
 
@@ -108,7 +159,9 @@ class Runtime:
         while True:
             try:
                 await self.tail.start()
-                return await self._beat()
+                await self.intake.load()
+                await self.oversight.beat(datetime.now(UTC))
+                return await self.alarms.start()
             except DatabaseProblem as problem:
                 logger.warning("waiting for the database: %s", type(problem).__name__)
                 await asyncio.sleep(DATABASE_RETRY_SECONDS)
@@ -124,9 +177,9 @@ class Runtime:
 
     async def stop(self) -> None:
         """Stop all background work and give every connection back."""
-        if self._stop_listening is not None:
-            self._stop_listening()
-            self._stop_listening = None
+        for stop_listening in self._stop_listening:
+            stop_listening()
+        self._stop_listening = []
         if self._starting is not None:
             # It may still wait for the database.
             self._starting.cancel()
@@ -134,8 +187,11 @@ class Runtime:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CANCEL_SECONDS)
+        with contextlib.suppress(DatabaseProblem, Unavailable):
+            await self.intake.keep_seen()
         await asyncio.to_thread(self.writer.stop)
         with contextlib.suppress(DatabaseProblem):
+            await self.oversight.stop()
             await call(nodes.bury, self.node_id)
         await asyncio.to_thread(stop_calls)
         stop_apart()
@@ -156,9 +212,12 @@ class Runtime:
             logger.error("background work failed", exc_info=task.exception())
 
     async def _dismiss_everyone(self) -> None:
+        restarting = Restarting("the server restarts: connect again")
+        self.lobby.dismiss(restarting)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
-                await self.hub.dismiss(Restarting("the server restarts: connect again"))
+                await self.lobby.wait_until_empty()
+                await self.hub.dismiss(restarting)
                 await self.recordings.wait_until_all_let_go()
 
     @property
@@ -173,6 +232,26 @@ class Runtime:
         self.hub.deliver(event)
         self.broker.publish_live(event)
 
+    def _is_telemetry_heard(self) -> bool:
+        """Whether to tell of a reading at all; most of the time nobody watches."""
+        if self.hub.is_heard("telemetry") or not self.broker.is_alone:
+            return True
+        self.broker.pass_over()
+        return False
+
+    def _on_live(self, event: Event) -> None:
+        if isinstance(event, TelemetryReceived):
+            self.intake.on_live(event)
+        else:
+            self.hub.deliver(event)
+
+    def _stand_at(self, epoch: str, position: int) -> None:
+        self.hub.stand_at(epoch, position)
+        if self.is_started:
+            # The journal was restored, and with it the devices.
+            self.spawn(self.intake.load())
+            self.spawn(self.alarms.reload())
+
     def _on_numbered(self, entries: list[Numbered]) -> None:
         self.tail.hint(entries)
         self.broker.publish_journal(entries)
@@ -183,11 +262,20 @@ class Runtime:
         elif isinstance(event, AccessChanged):
             self.hub.access_changes += 1
             self.spawn(self._access.on_access_changed(event))
+        elif isinstance(event, MessageWatchChanged):
+            self.spawn(self.oversight.message_log.reload())
+        elif isinstance(event, CommandIssued):
+            self.connected.on_issued(event)
+        else:
+            self.intake.on_event(event)
+            self.alarms.on_event(event)
         self.hub.deliver(event, n)
 
     def _tell_narrowed(self, member: Any, ended: list[str]) -> None:
         if member.dialect is pubsub.DIALECT:
             pubsub.on_narrowed(member, ended)
+        elif member.dialect is telemetry.DIALECT:
+            telemetry.on_narrowed(self.hub, member, ended)
 
     # --- Chores ------------------------------------------------------------------------
 
@@ -205,7 +293,7 @@ class Runtime:
             await asyncio.sleep(seconds)
             try:
                 await chore()
-            except DatabaseProblem as problem:
+            except (DatabaseProblem, Unavailable) as problem:
                 logger.warning("%s is put off: %s", chore.__name__, type(problem).__name__)
             except Exception:
                 logger.exception("%s failed; it will be repeated", chore.__name__)
@@ -215,7 +303,7 @@ class Runtime:
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
-            await call(nodes.beat, self.node_id, self.hub.counts(), now=datetime.now(UTC))
+            await self.oversight.beat(datetime.now(UTC))
             # A heartbeat that waited for the database was old when it was written.
             if loop.time() - began < BEAT_AGAIN_SECONDS:
                 break
@@ -226,10 +314,16 @@ class Runtime:
         await self._beat()
         await call(_sweep, self.node_id)
 
-    async def _prune(self) -> None:
+    async def _tick(self) -> None:
         now = datetime.now(UTC)
-        await call(journal.prune, now - timedelta(days=settings.JOURNAL_DAYS))
-        await call(accounts.prune, now=now)
+        self.alarms.tick(now)
+        await self.alarms.refresh(now=now)
+
+    async def _watch(self) -> None:
+        await call(watch.watch_devices, self.node_id, now=datetime.now(UTC))
+
+    async def _prune(self) -> None:
+        await call(watch.prune_in_turn, self.node_id, now=datetime.now(UTC))
 
     async def _look_after(self) -> None:
         now = asyncio.get_running_loop().time()

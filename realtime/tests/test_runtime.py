@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -14,8 +15,12 @@ from pytest_django import Settings
 from accounts import roles
 from accounts.models import Role, User
 from accounts.tokens import issue_access
-from devices.models import Surgery
+from devices.models import Alert, Surgery
 from devices.services import surgeries
+from devices.services.devices import change_status
+from devices.services.telemetry import record_reports
+from devices.tests.builders import a_device, a_rule
+from devices.tests.reports import a_report
 from devices.writer import Writer
 from realtime import broker, journal, nodes
 from realtime import runtime as module
@@ -27,7 +32,7 @@ from realtime.core.position import Position
 from realtime.models import Lease, Node
 from realtime.routing import websocket_application
 from realtime.runtime import Runtime
-from realtime.tests.doubles import NOW, member, moved
+from realtime.tests.doubles import NOW, FakeTransport, member, moved, principal
 from realtime.tests.test_broker import IN_MEMORY, until
 from realtime.tests.wire import Wire, turns
 
@@ -126,6 +131,81 @@ async def test_what_rolls_back_is_heard_by_nobody(serving: Runtime, token: str) 
     assert wire.outbound.empty()
 
 
+# --- Readings ------------------------------------------------------------------------------
+
+
+def listener(runtime: Runtime) -> FakeTransport:
+    """Let somebody hear all telemetry; return the transport that it arrives on."""
+    someone = member(principal(subscribe=("telemetry.**",)))
+    runtime.hub.join(someone)
+    runtime.hub.subscribe(someone, "telemetry.*")
+    assert isinstance(someone.transport, FakeTransport)
+    return someone.transport
+
+
+async def test_a_reading_from_a_thread_is_heard_by_a_socket(serving: Runtime) -> None:
+    heard = listener(serving)
+    device = await call(a_device)
+    await call(record_reports, [a_report(device, humidity=45.2)], now=NOW)
+    await until(lambda: bool(heard.written))
+    assert serving.intake.latest.of(device.pk)["humidity"].value == 45.2
+
+
+async def test_a_reading_is_heard_in_the_other_processes(
+    serving: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker, "BEACON_SECONDS", 0.01)
+    device = await call(a_device)
+    other = Runtime()
+    await other.start()
+    began = other.broker._heard_at
+    await until(lambda: other.broker._heard_at > began)
+    heard = listener(other)
+    await serving.intake.know(device.pk)
+    await serving.intake.take(a_report(device, humidity=45.2))
+    await until(lambda: bool(heard.written))
+    assert other.intake.latest.of(device.pk)["humidity"].value == 45.2
+    await other.stop()
+
+
+async def test_what_becomes_of_a_device_is_known_at_once(serving: Runtime) -> None:
+    device = await call(a_device)
+    await until(lambda: serving.intake.registry.get(device.pk) is not None)
+    await call(change_status, device.pk, "maintenance", reason="test", now=NOW)
+    await until(lambda: serving.intake.registry.get(device.pk).status == "maintenance")
+
+
+async def test_a_reading_past_a_threshold_raises_an_alert(serving: Runtime) -> None:
+    device = await call(a_device)
+    await call(a_rule, device, threshold=30.0)
+    await serving.intake.know(device.pk)
+    await until(lambda: serving.alarms.is_idle and serving.tail.position == 2)
+    for n, value in enumerate((20.0, 35.0)):
+        at = datetime.now(UTC) + timedelta(milliseconds=n)
+        await serving.intake.take(a_report(device, at=at, temperature=value))
+    # The device, the rule, its first sign of life, and the alert.
+    await until(lambda: serving.tail.position == 4)
+    alert = await call(Alert.objects.get)
+    assert (alert.device_id, alert.actual_value) == (device.pk, 35.0)
+
+
+async def test_signs_of_life_are_kept_before_it_stops(serving: Runtime) -> None:
+    device = await call(a_device)
+    await serving.intake.know(device.pk)
+    serving.intake.alive(device.pk, now=NOW)
+    await serving.stop()
+    await call(device.refresh_from_db)
+    assert device.last_seen == NOW
+
+
+async def test_a_restored_journal_comes_with_restored_devices(serving: Runtime) -> None:
+    device = await call(a_device)
+    await until(lambda: serving.intake.registry.get(device.pk) is not None)
+    serving.intake.registry.drop(device.pk)
+    serving._stand_at("another", 0)
+    await until(lambda: serving.intake.registry.get(device.pk) is not None)
+
+
 # --- Access --------------------------------------------------------------------------------
 
 
@@ -197,11 +277,11 @@ async def test_a_hundred_sockets_open_no_channel_of_the_layer(
 @needs_redis
 async def test_a_hundred_sockets_open_no_channel_of_redis(serving: Runtime, token: str) -> None:
     layer = get_channel_layer()
-    await until(lambda: len(layer.groups) == 2)
+    await until(lambda: len(layer.groups) == 1 + len(broker.LIVE_ROOTS))
     before = len(layer._shards[0]._subscribed_to)
     wires = [await subscribed(serving, token, "surgeries.**") for _ in range(SOCKETS)]
     assert len(layer.channels) == 1
-    assert len(layer._shards[0]._subscribed_to) == before == 3
+    assert len(layer._shards[0]._subscribed_to) == before == 1 + len(layer.groups)
     for wire in wires:
         await wire.end()
 
