@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import Error as DatabaseProblem
 
 from accounts.access import principal_again, principal_for_token
-from accounts.tokens import BadToken
+from accounts.tokens import BadToken, TokenProblem
 from realtime.calls import call, call_patiently
 from realtime.core.errors import Disconnect, Forbidden, PolicyViolation, TryLater
 from realtime.core.events import AccessChanged
@@ -62,17 +62,32 @@ class TokenAuth:
     async def _authenticate(self, scope: dict[str, Any]) -> Principal:
         tokens = tokens_in(scope)
         if not tokens:
-            raise PolicyViolation("a token is required")
+            raise PolicyViolation("a token is required", kind="token_required")
         if len(tokens) > 1:
-            raise PolicyViolation("more than one token was given")
+            raise PolicyViolation("more than one token was given", kind="invalid_token")
         try:
-            async with asyncio.timeout_at(scope["handshake_until"]):
-                return await call(principal_for_token, tokens[0])
+            return await principal_of(tokens[0], until=scope["handshake_until"])
         except BadToken as error:
-            raise PolicyViolation(error.public_text) from None
-        except (DatabaseProblem, TimeoutError) as problem:
-            logger.warning("a token cannot be checked: %s", type(problem).__name__)
-            raise TryLater("accounts cannot be checked now: try again later") from None
+            raise PolicyViolation(error.public_text, kind=kind_of(error)) from None
+
+
+async def principal_of(token: str, *, until: float | None = None) -> Principal:
+    """Return whom a token stands for. Raises BadToken, and TryLater when nobody can say.
+
+    `until` is a time of the event loop; without it there is the whole time for authentication.
+    """
+    deadline = until or asyncio.get_running_loop().time() + settings.AUTH_TIMEOUT_SECONDS
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await call(principal_for_token, token)
+    except (DatabaseProblem, TimeoutError) as problem:
+        logger.warning("a token cannot be checked: %s", type(problem).__name__)
+        raise TryLater("accounts cannot be checked now: try again later") from None
+
+
+def kind_of(error: BadToken) -> str:
+    """Return what a bad token is called where refusals are counted; only expiry is told apart."""
+    return "token_expired" if error.problem is TokenProblem.EXPIRED else "invalid_token"
 
 
 def tokens_in(scope: dict[str, Any]) -> list[str]:
@@ -138,8 +153,13 @@ class AccessWatch:
     async def _judge(self, member: Member) -> None:
         session = member.session
         try:
-            # A database that is away is waited for: who was shut out must not stay for that.
-            session.principal = await call_patiently(principal_again, session.principal)
+            before = None
+            while session.principal is not before:
+                # Asked again when a new token came while we asked about the old one.
+                before = session.principal
+                # A database that is away is waited for: who was shut out must not stay for that.
+                again = await call_patiently(principal_again, before)
+            session.principal = again
             if not session.principal.may_open(session.endpoint):
                 raise Forbidden(f"role {session.principal.role} may not open this endpoint")
         except (BadToken, Forbidden) as error:
@@ -147,7 +167,7 @@ class AccessWatch:
             logger.info(
                 "access ended: user=%s endpoint=%s", session.principal.username, session.endpoint
             )
-            member.end(PolicyViolation(text))
+            member.end(PolicyViolation(text, kind="access_ended"))
             return
         ended = self._hub.reauthorise(member)
         if ended:

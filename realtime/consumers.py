@@ -13,15 +13,19 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
+from realtime.attempts import CUTS, Attempts
+from realtime.budgets import SharedBudget
 from realtime.core.codes import CloseCode
 from realtime.core.errors import (
+    BadData,
     Disconnect,
+    OverBudget,
     PolicyViolation,
     ServerFault,
     TooBig,
     TryLater,
 )
-from realtime.core.limits import ConnectionBudget, DialectLimits, TokenBucket
+from realtime.core.limits import DialectLimits, TokenBucket
 from realtime.core.session import Principal, Session
 from realtime.hub import Dialect, Hub, Member
 from realtime.transports import Closed, Transport, transport_for
@@ -30,6 +34,13 @@ logger = logging.getLogger("vitalwire.consumers")
 
 # How often we look whether a blocked peer reads again.
 BLOCKED_SECONDS = 0.05
+
+# What the server's own protocol code ends by itself, and how it is counted.
+VIOLATIONS = {
+    CloseCode.PROTOCOL_ERROR: "protocol_error",
+    CloseCode.INVALID_UTF8: "bad_data",
+    CloseCode.TOO_BIG: "too_big",
+}
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -45,15 +56,19 @@ class SocketConsumer:
 
     dialect: ClassVar[Dialect]
     endpoint: ClassVar[str]
+    # Where refused and cut connections are kept for the operators.
+    attempts: Attempts | None = None
 
-    def __init__(
-        self, hub: Hub, limits: DialectLimits, users: ConnectionBudget | None = None
-    ) -> None:
+    def __init__(self, hub: Hub, limits: DialectLimits, budget: SharedBudget | None = None) -> None:
         self.hub = hub
         self.limits = limits
-        self._users = users
+        self._budget = budget
         self.transport: Transport
         self.member: Member
+        self._rate: TokenBucket
+        # None until the peer is known; what it sent before is counted apart.
+        self._session: Session | None = None
+        self._messages_early = 0
         self._expiry: asyncio.TimerHandle | None = None
 
     # --- What a dialect fills in -------------------------------------------------------
@@ -61,7 +76,9 @@ class SocketConsumer:
     def check(self, principal: Principal) -> None:
         """Raise PolicyViolation when this principal may not open this endpoint."""
         if not principal.may_open(self.endpoint):
-            raise PolicyViolation(f"role {principal.role} may not open this endpoint")
+            raise PolicyViolation(
+                f"role {principal.role} may not open this endpoint", kind="forbidden"
+            )
 
     async def on_handshake(self, principal: Principal) -> None:
         """The peer is known and waits to be let in: what must be in order before it is.
@@ -92,14 +109,14 @@ class SocketConsumer:
         await asyncio.sleep(wait)
         return True
 
-    async def takes_large(self) -> bool:
+    async def takes_large(self, data: str | bytes) -> bool:
         """Tell whether to hand on a message above `message_bytes`; here it ends with 1009."""
         raise TooBig(f"a message has at most {self.limits.message_bytes} bytes")
 
     # --- The life cycle ----------------------------------------------------------------
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        self.transport = transport_for(receive, send, frame_bytes=self.limits.frame_bytes)
+        self.begin(receive, send)
         await receive()  # websocket.connect
         try:
             principal = self._admit(scope)
@@ -109,8 +126,12 @@ class SocketConsumer:
         try:
             await self._receive_guest(scope, principal)
         finally:
-            if self._users:
-                self._users.release(str(principal.user_id))
+            self.release(principal)
+
+    def begin(self, receive: Receive, send: Send) -> None:
+        """Take the connection; its limits hold from now on."""
+        self.transport = transport_for(receive, send, frame_bytes=self.limits.frame_bytes)
+        self._rate = TokenBucket(self.limits.messages_per_second, now=time.monotonic())
 
     async def _receive_guest(self, scope: dict[str, Any], principal: Principal) -> None:
         try:
@@ -123,10 +144,10 @@ class SocketConsumer:
             await self._refuse(scope, refusal)
             return
         except Exception as error:
-            await self._refuse(scope, self._fault_of_ours(error))
+            await self._refuse(scope, self.fault_of_ours(error))
             return
         try:
-            await self._accept(scope)
+            await self.accept(scope)
         except Closed:
             await self.on_close()
             return
@@ -134,29 +155,54 @@ class SocketConsumer:
             await self.on_close()
             raise
         try:
-            await self._converse(scope, principal)
-        except Closed:
-            return
+            await self.converse(scope, principal)
+        except Closed as gone:
+            self.note_violation(gone, scope)
         except Disconnect as end:
-            self.transport.close(end.code, end.reason)
-            await self._await_departure()
+            if end.kind in CUTS:
+                self.note_refusal(end, scope)
+            await self.part(end)
 
     async def _refuse(self, scope: dict[str, Any], refusal: Disconnect) -> None:
         """Say why by a close code, which needs an accepted connection."""
+        self.note_refusal(refusal, scope)
         with contextlib.suppress(Closed):
-            await self._accept(scope)
+            await self.accept(scope)
             await self.on_refused(refusal)
-            self.transport.close(refusal.code, refusal.reason)
-            await self._await_departure()
+            await self.part(refusal)
 
-    async def _accept(self, scope: dict[str, Any]) -> None:
+    async def part(self, end: Disconnect) -> None:
+        """Close for `end`, and ignore what still comes until the peer has left."""
+        self.transport.close(end.code, end.reason)
+        await self._await_departure()
+
+    def note_violation(self, gone: Closed, scope: dict[str, Any]) -> None:
+        """Keep that the server's own protocol code cut somebody."""
+        if gone.code in VIOLATIONS:
+            self.note_refusal(BadData("cut by the server", kind=VIOLATIONS[gone.code]), scope)
+
+    def note_refusal(self, refusal: Disconnect, scope: dict[str, Any]) -> None:
+        """Keep who was refused or cut, and why, for the operators."""
+        if self.attempts is not None:
+            principal = scope.get("principal")
+            self.attempts.note(
+                refusal.kind,
+                username=principal.username if principal else "",
+                address=address_of(scope),
+                endpoint=self.endpoint,
+                detail=refusal.reason,
+            )
+
+    async def accept(self, scope: dict[str, Any]) -> None:
+        """Let the peer in. Raises Closed when it left meanwhile."""
         try:
             await self.transport.accept(scope.get("accepted_subprotocol"))
         except OSError:
             # Servers that look say so when the peer left during the handshake.
             raise Closed(CloseCode.ABNORMAL) from None
 
-    async def _converse(self, scope: dict[str, Any], principal: Principal) -> None:
+    async def converse(self, scope: dict[str, Any], principal: Principal) -> None:
+        """Talk as a member of the hub until somebody ends it. Raises Closed or Disconnect."""
         self.member = Member(self._new_session(scope, principal), self.transport, self.dialect)
         self.hub.join(self.member)
         self.hub.depart(self)
@@ -179,15 +225,20 @@ class SocketConsumer:
         if principal is None:
             raise scope["refusal"]
         self.check(principal)
-        most = self.limits.connections_total
-        if most and self.hub.count_of(self.dialect.name) >= most:
-            raise TryLater(f"this server has reached its {most} connections")
-        if self._users and not self._users.admit(str(principal.user_id), time.monotonic()):
-            raise TryLater(
-                f"you have used up your {self._users.connections} connections "
-                f"or {self._users.per_minute} new ones a minute"
-            )
+        self.admit(principal)
         return principal
+
+    def admit(self, principal: Principal) -> None:
+        """Count one more connection of theirs; `release` follows. Raises OverBudget."""
+        if self._budget:
+            refusal = self._budget.admit(str(principal.user_id), time.monotonic())
+            if refusal is not None:
+                raise OverBudget(refusal)
+
+    def release(self, principal: Principal) -> None:
+        """Give back what `admit` counted."""
+        if self._budget:
+            self._budget.release(str(principal.user_id))
 
     async def _talk(self) -> None:
         """Open, read until somebody ends it, close."""
@@ -200,43 +251,57 @@ class SocketConsumer:
         except (Closed, Disconnect):
             raise
         except Exception as error:
-            raise self._fault_of_ours(error) from error
+            raise self.fault_of_ours(error) from error
 
-    def _fault_of_ours(self, error: Exception) -> ServerFault:
+    def fault_of_ours(self, error: Exception) -> ServerFault:
         """The one funnel for what nobody expected: all of it to the log, none to the peer."""
         logger.error("a fault of ours on %s", self.endpoint, exc_info=error)
         return ServerFault("internal error")
 
     async def _read(self) -> None:
-        receive, session, limits = self.transport.receive, self.member.session, self.limits
-        rate = TokenBucket(limits.messages_per_second, now=time.monotonic())
         while True:
-            data = await receive()
-            session.messages_in += 1
-            if limits.messages_per_second and not await self._fits(rate):
-                continue
-            if _exceeds(data, limits.message_bytes) and not await self.takes_large():
-                continue
+            data = await self.next_message()
             if type(data) is str:
                 await self.on_text(data)
             else:
                 await self.on_binary(data)
-            if self.transport.is_blocked:
-                await self._until_it_reads()
 
-    async def _fits(self, rate: TokenBucket) -> bool:
+    async def next_message(self) -> str | bytes:
+        """Return the peer's next message that is within the limits, or that the dialect takes."""
+        transport, limits, session = self.transport, self.limits, self._session
+        while True:
+            if transport.is_blocked:
+                await self._until_it_reads()
+            data = await transport.receive()
+            if session is None:
+                self._messages_early += 1
+            else:
+                session.messages_in += 1
+                if (tap := session.tap) is not None:
+                    tap.received(session, data)
+            if limits.messages_per_second and not await self._fits():
+                continue
+            if _exceeds(data, limits.message_bytes) and not await self.takes_large(data):
+                continue
+            return data
+
+    async def _fits(self) -> bool:
         """Count a message against the rate; ask the dialect about one that comes too early."""
-        while wait := rate.take(time.monotonic()):
+        while wait := self._rate.take(time.monotonic()):
             if not await self.takes_early(wait):
                 return False
         return True
 
     async def _until_it_reads(self) -> None:
         """Not read a peer that does not read: the answers to what it sends would pile up."""
-        transport, member = self.transport, self.member
+        transport = self.transport
         # Looked at, not waited for: not every server says when a blocked peer is gone.
-        while transport.is_blocked and transport.is_open and not member.is_ending:  # noqa: ASYNC110
+        while transport.is_blocked and transport.is_open and not self._is_ending:  # noqa: ASYNC110
             await asyncio.sleep(BLOCKED_SECONDS)
+
+    @property
+    def _is_ending(self) -> bool:
+        return self._session is not None and self.member.is_ending
 
     async def _await_departure(self) -> None:
         """Ignore what still comes until the peer has answered our close frame and left."""
@@ -249,14 +314,15 @@ class SocketConsumer:
                 continue
 
     def _new_session(self, scope: dict[str, Any], principal: Principal) -> Session:
-        client = scope.get("client")
-        return Session(
+        self._session = session = Session(
             id=uuid.uuid4().hex,
             principal=principal,
             endpoint=self.endpoint,
-            address=client[0] if client else "",
+            address=address_of(scope),
             opened_at=datetime.now(UTC),
         )
+        session.messages_in = self._messages_early
+        return session
 
     # --- Expiry ------------------------------------------------------------------------
 
@@ -275,6 +341,12 @@ class SocketConsumer:
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
+
+
+def address_of(scope: dict[str, Any]) -> str:
+    """Return the peer's address as the server saw it, or nothing."""
+    client = scope.get("client")
+    return client[0] if client else ""
 
 
 def _exceeds(data: str | bytes, most: int) -> bool:

@@ -1,4 +1,7 @@
-"""Whether a handshake is let in at all, and which subprotocol it gets.
+"""Whether a handshake is let in at all, which subprotocol it gets, and who answers at `/ws`.
+
+`/ws` is two dialects' address: a credential in the handshake, be it empty or bad, means
+pubsub, none means telemetry, whose clients say in their first message who they are.
 
 What is refused here is refused before accept, with HTTP 403: a forbidden origin, an unknown
 path, an address over its budget. Everything else is accepted first, so that the client can
@@ -10,13 +13,22 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from realtime.auth import SUBPROTOCOL_PREFIX
+import msgspec
+
+from realtime.auth import SUBPROTOCOL_PREFIX, tokens_in
 from realtime.core.limits import ConnectionBudget
+from realtime.dialects.pubsub import schema as pubsub
 
 App = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
+# Told why who was denied, and what was wrong with it.
+NoteRefusal = Callable[[str, dict[str, Any], str], None]
 
 REALTIME_V1 = "realtime.v1"
 ANY_ORIGIN = "*"
+
+PRIMARY = "/ws"
+PUBSUB = "/ws/pubsub"
+UNAUTHORIZED = 401
 
 
 class Gate:
@@ -29,11 +41,13 @@ class Gate:
         origins: list[str],
         budget: ConnectionBudget,
         is_draining: Callable[[], bool],
+        note_refusal: NoteRefusal = lambda reason, scope, detail: None,
     ) -> None:
         self._inner = inner
         self._origins = origins
         self._budget = budget
         self._is_draining = is_draining
+        self._note_refusal = note_refusal
 
     def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> Awaitable[None]:
         client = scope.get("client")
@@ -54,18 +68,46 @@ class Gate:
             self._budget.release(address)
 
     def _lets_in(self, scope: dict[str, Any], address: str) -> bool:
-        return (
-            not self._is_draining()
-            and self._allows_origin(scope)
-            and self._budget.admit(address, time.monotonic())
-        )
+        if self._is_draining():
+            return False
+        if not self._allows_origin(scope):
+            self._note_refusal("forbidden_origin", scope, ", ".join(_origins_of(scope)))
+            return False
+        if not self._budget.admit(address, time.monotonic()):
+            self._note_refusal("address_budget", scope, "")
+            return False
+        return True
 
     def _allows_origin(self, scope: dict[str, Any]) -> bool:
         """A browser always sends its origin; a client that is none need not."""
         if ANY_ORIGIN in self._origins:
             return True
-        origins = [value for name, value in scope["headers"] if name == b"origin"]
-        return all(_normalised(origin.decode("latin-1")) in self._origins for origin in origins)
+        return all(_normalised(origin) in self._origins for origin in _origins_of(scope))
+
+
+def endpoint_of(path: str, scope: dict[str, Any]) -> str:
+    """Return the path that serves this handshake: another one only for `/ws`."""
+    return PUBSUB if path == PRIMARY and tokens_in(scope) else path
+
+
+class _PubsubShape(msgspec.Struct):
+    type: str
+    data: msgspec.Raw
+
+
+_decode_shape = msgspec.json.Decoder(_PubsubShape).decode
+
+
+def pubsub_answer(first: str) -> bytes | None:
+    """Return pubsub's `Error 401` to a first message in its shape, None to any other.
+
+    Its clients have to bring their token in the handshake.
+    """
+    try:
+        _decode_shape(first)
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+        return None
+    return pubsub.error(UNAUTHORIZED, "a token is required in the handshake")
 
 
 async def deny(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -84,6 +126,10 @@ def subprotocol_for(offers: list[str]) -> str | None:
         return REALTIME_V1
     tokens = [offer for offer in offers if offer.startswith(SUBPROTOCOL_PREFIX)]
     return tokens[0] if tokens and len(tokens) == len(offers) else None
+
+
+def _origins_of(scope: dict[str, Any]) -> list[str]:
+    return [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
 
 
 def _normalised(origin: str) -> str:

@@ -10,12 +10,18 @@ from typing import Any
 from django.conf import settings
 
 from realtime.auth import TokenAuth
-from realtime.consumers import SocketConsumer
-from realtime.core.limits import ConnectionBudget, DialectLimits
+from realtime.consumers import SocketConsumer, address_of
+from realtime.core.limits import ConnectionBudget
 from realtime.dialects.pubsub.consumer import PubsubConsumer
 from realtime.dialects.surgery.consumer import AiConsumer, SimulationConsumer
-from realtime.negotiation import Gate, deny
+from realtime.dialects.telemetry.consumer import Backing, TelemetryConsumer
+from realtime.dialects.telemetry.schema import Channel
+from realtime.lobby import LobbyConsumer
+from realtime.negotiation import PRIMARY, Gate, deny, endpoint_of, pubsub_answer
 from realtime.runtime import Runtime
+
+# Where refused attempts are counted that asked for nothing we have.
+UNKNOWN = "unknown"
 
 App = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 
@@ -23,13 +29,13 @@ App = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 def websocket_application(runtime: Runtime) -> App:
     """Return everything that answers a WebSocket handshake."""
     hub, limits = runtime.hub, settings.DIALECT_LIMITS
-    users = {dialect: _user_budget(limits[dialect]) for dialect in limits}
+    budgets, attempts = runtime.oversight.budgets, runtime.oversight.attempts
 
     def simulation() -> SimulationConsumer:
         return SimulationConsumer(
             hub,
             limits["surgery"],
-            users["surgery"],
+            budgets["surgery"],
             node_id=runtime.node_id,
             writer=runtime.writer,
             recordings=runtime.recordings,
@@ -37,23 +43,59 @@ def websocket_application(runtime: Runtime) -> App:
         )
 
     def ai() -> AiConsumer:
-        return AiConsumer(hub, limits["surgery"], users["surgery"])
+        return AiConsumer(hub, limits["surgery"], budgets["surgery"])
 
     def pubsub() -> PubsubConsumer:
-        return PubsubConsumer(hub, limits["pubsub"], users["pubsub"])
+        return PubsubConsumer(hub, limits["pubsub"], budgets["pubsub"])
+
+    backing = Backing(
+        intake=runtime.intake,
+        connected=runtime.connected,
+        lobby=runtime.lobby,
+        latest_sample=lambda: runtime.oversight.sampler.latest,
+    )
+
+    def telemetry(channel: Channel | None = None) -> TelemetryConsumer:
+        return TelemetryConsumer(
+            hub, limits["telemetry"], budgets["telemetry"], backing=backing, channel=channel
+        )
+
+    def primary() -> TelemetryConsumer:
+        consumer = telemetry()
+        consumer.foreign = pubsub_answer
+        return consumer
 
     consumers: dict[str, Callable[[], SocketConsumer]] = {
+        PRIMARY: primary,
+        "/ws/device": telemetry,
+        "/ws/telemetry": lambda: telemetry("telemetry"),
+        "/ws/alerts": lambda: telemetry("alerts"),
+        "/ws/devices": lambda: telemetry("devices"),
+        "/ws/system": lambda: telemetry("system"),
         "/ws/simulation": simulation,
         "/ws/ai": ai,
         "/ws/pubsub": pubsub,
     }
 
+    def note_refusal(reason: str, scope: dict[str, Any], detail: str) -> None:
+        """Keep who was denied before accept. The path it asked for is no endpoint's name."""
+        is_known = _path_of(scope) in consumers
+        endpoint = _path_of(scope).removeprefix("/ws/") if is_known else UNKNOWN
+        attempts.note(
+            reason, username="", address=address_of(scope), endpoint=endpoint, detail=detail
+        )
+
     def route(scope: dict[str, Any], receive: Any, send: Any) -> Awaitable[None]:
-        make = consumers.get(_path_of(scope))
+        make = consumers.get(endpoint_of(_path_of(scope), scope))
         if make is None:
+            note_refusal("unknown_path", scope, scope["path"])
             return deny(scope, receive, send)
         consumer = make()
+        consumer.attempts = attempts
         scope["access_changes"] = consumer.hub.access_changes
+        if isinstance(consumer, LobbyConsumer):
+            # It reads the token itself: it may come after the handshake.
+            return consumer(scope, receive, send)
         return TokenAuth(consumer, hub)(scope, receive, send)
 
     return Gate(
@@ -64,14 +106,7 @@ def websocket_application(runtime: Runtime) -> App:
             per_minute=settings.HANDSHAKES_PER_ADDRESS_PER_MINUTE,
         ),
         is_draining=lambda: runtime.is_draining,
-    )
-
-
-def _user_budget(limits: DialectLimits) -> ConnectionBudget | None:
-    if not limits.connections_per_user and not limits.connections_per_minute:
-        return None
-    return ConnectionBudget(
-        connections=limits.connections_per_user, per_minute=limits.connections_per_minute
+        note_refusal=note_refusal,
     )
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from realtime import consumers
+from realtime.attempts import Attempts
+from realtime.budgets import SharedBudget
 from realtime.consumers import SocketConsumer
 from realtime.core.errors import (
     BadData,
@@ -17,10 +19,10 @@ from realtime.core.errors import (
     TryLater,
 )
 from realtime.core.frames import Frame
-from realtime.core.limits import ConnectionBudget, DialectLimits
-from realtime.core.session import Principal
+from realtime.core.limits import DialectLimits
+from realtime.core.session import Principal, Session
 from realtime.hub import Hub
-from realtime.tests.doubles import PlainDialect, member, principal, surgeon
+from realtime.tests.doubles import PlainDialect, principal, surgeon
 from realtime.tests.wire import Wire, authenticated, turns
 from realtime.transports.base import OUTBOUND_HIGH
 
@@ -108,21 +110,23 @@ async def test_a_role_that_may_not_open_the_endpoint_is_refused(hub: Hub) -> Non
 
 
 async def test_the_dialect_s_connections_are_limited(hub: Hub) -> None:
-    hub.join(member(principal("other"), dialect=Echo.dialect))
-    limits = DialectLimits(connections_total=1)
-    assert await refusal_of(wire_of(principal()), consumer(hub, limits)) == (
+    budget = SharedBudget(DialectLimits(connections_total=1))
+    first = wire_of(principal("other"))
+    await first.opened(Echo(hub, NO_LIMITS, budget))
+    assert await refusal_of(wire_of(principal()), Echo(hub, NO_LIMITS, budget)) == (
         1013,
-        "this server has reached its 1 connections",
+        "too many connections: 1 of this server's 1 are open",
     )
+    await first.end()
 
 
 async def test_a_user_s_connections_are_limited_and_given_back(hub: Hub) -> None:
-    users = ConnectionBudget(connections=1, per_minute=0)
+    users = SharedBudget(DialectLimits(connections_per_user=1))
     first = wire_of(principal())
     await first.opened(Echo(hub, NO_LIMITS, users))
     code, reason = await refusal_of(wire_of(principal()), Echo(hub, NO_LIMITS, users))
     assert code == 1013
-    assert "1 connections" in reason
+    assert reason == "too many connections: 1 of your 1 are open"
     other = wire_of(principal("somebody else"))
     await other.opened(Echo(hub, NO_LIMITS, users))
     await other.end()
@@ -135,11 +139,13 @@ async def test_a_user_s_connections_are_limited_and_given_back(hub: Hub) -> None
 
 
 async def test_a_user_s_new_connections_a_minute_are_limited(hub: Hub) -> None:
-    users = ConnectionBudget(connections=0, per_minute=1)
+    users = SharedBudget(DialectLimits(connections_per_minute=1))
     wire = wire_of(principal())
     await wire.opened(Echo(hub, NO_LIMITS, users))
     await wire.end()
-    assert (await refusal_of(wire_of(principal()), Echo(hub, NO_LIMITS, users)))[0] == 1013
+    code, reason = await refusal_of(wire_of(principal()), Echo(hub, NO_LIMITS, users))
+    assert code == 1013
+    assert "1 of your 1 a minute" in reason
 
 
 async def test_the_chosen_subprotocol_is_told(hub: Hub) -> None:
@@ -322,6 +328,89 @@ async def test_who_sends_too_fast_is_slowed_to_the_rate(
     # Ten at once, and ten a second from then on.
     assert now == pytest.approx(3.0)
     monkeypatch.undo()
+    await wire.end()
+
+
+# --- For the operators ---------------------------------------------------------------------
+
+
+async def noted(echo: Echo, wire: Wire, *, say: str = "", leave_with: int = 0) -> list[dict]:
+    """Return the attempts that one connection leaves behind."""
+    echo.attempts = Attempts()
+    await wire.opened(echo)
+    await turns()
+    if say:
+        wire.say(say)
+        await turns()
+    wire.leave(leave_with or 1001)
+    assert wire.application is not None
+    await wire.application
+    return echo.attempts._pending
+
+
+async def test_who_is_refused_is_noted_with_name_address_and_reason(hub: Hub) -> None:
+    wire = wire_of(principal(endpoints=("ai",)))
+    (row,) = await noted(consumer(hub), wire)
+    del row["at"]
+    assert row == {
+        "reason": "forbidden",
+        "username": "olga",
+        "address": "192.0.2.1",
+        "endpoint": "pubsub",
+        "detail": "role ROLE_OPERATOR may not open this endpoint",
+    }
+
+
+async def test_who_is_nobody_is_noted_too(hub: Hub) -> None:
+    refusal = PolicyViolation("invalid token", kind="invalid_token")
+    wire = Wire(principal=None, user=None, refusal=refusal)
+    (row,) = await noted(consumer(hub), wire)
+    assert (row["reason"], row["username"]) == ("invalid_token", "")
+
+
+async def test_a_used_up_budget_is_noted_by_its_kind(hub: Hub) -> None:
+    budget = SharedBudget(DialectLimits(connections_per_user=1))
+    budget.admit(str(principal().user_id), 0.0)
+    (row,) = await noted(Echo(hub, NO_LIMITS, budget), wire_of(principal()))
+    assert (row["reason"], row["username"]) == ("too_many_connections", "olga")
+
+
+async def test_who_is_cut_is_noted(hub: Hub) -> None:
+    (row,) = await noted(consumer(hub), wire_of(principal()), say="nonsense")
+    assert (row["reason"], row["username"]) == ("bad_data", "olga")
+
+
+async def test_what_the_server_cut_by_itself_is_noted(hub: Hub) -> None:
+    (row,) = await noted(consumer(hub), wire_of(principal()), leave_with=1009)
+    assert (row["reason"], row["username"]) == ("too_big", "olga")
+
+
+async def test_who_leaves_or_whose_token_runs_out_is_not_noted(hub: Hub) -> None:
+    assert await noted(consumer(hub), wire_of(principal())) == []
+    ended = datetime.now(UTC) - timedelta(seconds=1)
+    assert await noted(consumer(hub), wire_of(principal(expires_at=ended))) == []
+
+
+async def test_whoever_is_watched_is_heard_both_ways(hub: Hub) -> None:
+    class Ear:
+        heard: list[tuple[str, str | bytes]] = []
+
+        def received(self, session: Session, data: str | bytes) -> None:
+            self.heard.append(("received", data))
+
+        def sent(self, session: Session, data: str | bytes) -> None:
+            self.heard.append(("sent", data))
+
+    wire = wire_of(principal())
+    await wire.opened(consumer(hub))
+    await turns()
+    (one,) = hub
+    wire.say("before")
+    assert await wire.hear() == "before"
+    one.session.tap = Ear()
+    wire.say("one")
+    assert await wire.hear() == "one"
+    assert Ear.heard == [("received", "one"), ("sent", b"one")]
     await wire.end()
 
 

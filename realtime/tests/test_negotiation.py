@@ -1,12 +1,13 @@
-"""What is refused before accept, and what is selected of the offered subprotocols."""
+"""What is refused before accept, which subprotocol is selected, and who answers at `/ws`."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 
 from realtime.core.limits import ConnectionBudget
-from realtime.negotiation import Gate, deny, subprotocol_for
+from realtime.negotiation import Gate, deny, endpoint_of, pubsub_answer, subprotocol_for
 from realtime.tests.wire import Wire, turns
 
 TOKEN = "access_token.aaa.bbb.ccc"
@@ -37,12 +38,15 @@ def gate(
     origins: tuple[str, ...] = ("*",),
     budget: ConnectionBudget | None = None,
     is_draining: bool = False,
+    noted: list[tuple[str, str]] | None = None,
 ) -> Gate:
+    noted = [] if noted is None else noted
     return Gate(
         inner or Inner(),
         origins=list(origins),
         budget=budget or unlimited(),
         is_draining=lambda: is_draining,
+        note_refusal=lambda reason, scope, detail: noted.append((reason, detail)),
     )
 
 
@@ -161,6 +165,29 @@ async def test_an_unknown_path_is_denied_before_accept() -> None:
     assert wire.outbound.empty()
 
 
+# --- For the operators ---------------------------------------------------------------------
+
+
+async def test_a_forbidden_origin_is_noted_with_what_it_was() -> None:
+    noted: list[tuple[str, str]] = []
+    door = gate(origins=(OURS,), noted=noted)
+    assert not await is_let_in(from_origin(b"https://evil.example"), door)
+    assert noted == [("forbidden_origin", "https://evil.example")]
+
+
+async def test_an_address_over_its_budget_is_noted() -> None:
+    noted: list[tuple[str, str]] = []
+    door = gate(budget=ConnectionBudget(connections=0, per_minute=1), noted=noted)
+    assert [await is_let_in(Wire(), door) for _ in range(2)] == [True, False]
+    assert noted == [("address_budget", "")]
+
+
+async def test_who_comes_while_draining_did_nothing_wrong() -> None:
+    noted: list[tuple[str, str]] = []
+    assert not await is_let_in(Wire(), gate(is_draining=True, noted=noted))
+    assert noted == []
+
+
 # --- Subprotocols --------------------------------------------------------------------------
 
 
@@ -186,3 +213,61 @@ async def test_the_selection_is_handed_to_the_application() -> None:
     inner = Inner()
     assert await is_let_in(Wire(subprotocols=["realtime.v1", TOKEN]), gate(inner))
     assert inner.selected == ["realtime.v1"]
+
+
+# --- Whose /ws it is -----------------------------------------------------------------------
+
+CREDENTIALS = [
+    {"query_string": b"token=x"},
+    {"query_string": b"token="},
+    {"query_string": b"token"},
+    {"query_string": b"other=1&token=x"},
+    {"headers": [(b"authorization", b"Bearer x")]},
+    {"headers": [(b"authorization", b"bearer ")]},
+    {"subprotocols": ["access_token.x"]},
+    {"subprotocols": ["access_token."]},
+]
+
+
+@pytest.mark.parametrize("scope", CREDENTIALS, ids=str)
+def test_a_credential_on_ws_even_an_empty_one_means_pubsub(scope: dict[str, Any]) -> None:
+    assert endpoint_of("/ws", scope) == "/ws/pubsub"
+
+
+NO_CREDENTIALS = [
+    {},
+    {"query_string": b"Token=x"},
+    {"headers": [(b"cookie", b"sessionid=x"), (b"authorization", b"Basic x")]},
+    {"subprotocols": ["realtime.v1"]},
+]
+
+
+@pytest.mark.parametrize("scope", NO_CREDENTIALS, ids=str)
+def test_none_on_ws_means_telemetry(scope: dict[str, Any]) -> None:
+    assert endpoint_of("/ws", scope) == "/ws"
+
+
+@pytest.mark.parametrize("path", ["/ws/device", "/ws/telemetry", "/ws/pubsub", "/ws/else"])
+def test_every_other_path_means_what_it_says(path: str) -> None:
+    assert endpoint_of(path, {"query_string": b"token=x"}) == path
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        '{"type":"Subscribe","data":{"topics":["chat.*"]}}',
+        '{"type":"Ping","data":{}}',
+        '{"data":null,"type":"x","id":"1"}',
+    ],
+)
+def test_a_first_message_in_pubsub_s_shape_gets_its_error_401(first: str) -> None:
+    answer = json.loads(pubsub_answer(first) or b"")
+    assert (answer["type"], answer["data"]["code"]) == ("Error", 401)
+
+
+@pytest.mark.parametrize(
+    "first",
+    ['{"type":"auth","token":"x"}', '{"type":"ping"}', '{"data":{}}', "[]", "hello", "[" * 9999],
+)
+def test_any_other_first_message_does_not(first: str) -> None:
+    assert pubsub_answer(first) is None

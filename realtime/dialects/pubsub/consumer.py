@@ -3,10 +3,11 @@
 import time
 from datetime import UTC, datetime
 
+from realtime.budgets import SharedBudget
 from realtime.consumers import SocketConsumer
-from realtime.core.errors import Disconnect, Forbidden, Invalid, PolicyViolation
+from realtime.core.errors import Disconnect, Forbidden, Invalid, OverBudget, PolicyViolation
 from realtime.core.frames import Frame
-from realtime.core.limits import ConnectionBudget, DialectLimits
+from realtime.core.limits import DialectLimits
 from realtime.core.topics import check_pattern
 from realtime.dialects.pubsub import schema
 from realtime.dialects.pubsub.schema import Incoming, Ping, PubsubDialect, Topics
@@ -23,15 +24,22 @@ class PubsubConsumer(SocketConsumer):
     dialect = DIALECT
     endpoint = "pubsub"
 
-    def __init__(
-        self, hub: Hub, limits: DialectLimits, users: ConnectionBudget | None = None
-    ) -> None:
-        super().__init__(hub, limits, users)
+    def __init__(self, hub: Hub, limits: DialectLimits, budget: SharedBudget | None = None) -> None:
+        super().__init__(hub, limits, budget)
         self._flood_since: float | None = None
         self._flooded_at = 0.0
 
     async def on_refused(self, refusal: Disconnect) -> None:
-        self.transport.write(Frame(schema.error(401, refusal.reason)))
+        if isinstance(refusal, OverBudget):
+            budget = refusal.refusal
+            details = {
+                "limit": budget.limit,
+                "used": budget.used,
+                "retry_after_ms": budget.retry_after_ms,
+            }
+            self.transport.write(Frame(schema.error(429, refusal.reason, details)))
+        else:
+            self.transport.write(Frame(schema.error(401, refusal.reason)))
 
     async def on_open(self) -> None:
         self._answer(schema.connected(self.member.session.id, datetime.now(UTC)))
@@ -106,7 +114,7 @@ class PubsubConsumer(SocketConsumer):
             self._flood_since = now
         self._flooded_at = now
         if now - self._flood_since >= FLOOD_SECONDS:
-            raise PolicyViolation("too many messages for too long")
+            raise PolicyViolation("too many messages for too long", kind="flood")
         details = {
             "limit": self.limits.messages_per_second,
             "retry_after_ms": int(wait * 1000) + 1,
@@ -114,7 +122,7 @@ class PubsubConsumer(SocketConsumer):
         self._answer(schema.error(429, "too many messages", details))
         return False
 
-    async def takes_large(self) -> bool:
+    async def takes_large(self, data: str | bytes) -> bool:
         most = self.limits.message_bytes
         self._answer(schema.error(413, f"a message has at most {most} bytes", {"limit": most}))
         return False

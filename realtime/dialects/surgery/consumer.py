@@ -18,6 +18,7 @@ from devices.services.surgeries import Claim, Completed, Interrupted, Recording
 from devices.trajectory import Chunk
 from devices.writer import Writer
 from realtime import journal
+from realtime.budgets import SharedBudget
 from realtime.calls import call
 from realtime.consumers import SocketConsumer
 from realtime.core.errors import (
@@ -32,7 +33,7 @@ from realtime.core.errors import (
 )
 from realtime.core.events import Event, SurgeryCompleted, SurgeryMoved
 from realtime.core.frames import Frame
-from realtime.core.limits import ConnectionBudget, DialectLimits
+from realtime.core.limits import DialectLimits
 from realtime.core.movement import FINISH, Movement
 from realtime.core.session import Principal
 from realtime.dialects.surgery.recorder import Recorder
@@ -71,14 +72,14 @@ class SimulationConsumer(SocketConsumer):
         self,
         hub: Hub,
         limits: DialectLimits,
-        users: ConnectionBudget | None = None,
+        budget: SharedBudget | None = None,
         *,
         node_id: str,
         writer: Writer,
         recordings: Recordings,
         publish_live: PublishLive,
     ) -> None:
-        super().__init__(hub, limits, users)
+        super().__init__(hub, limits, budget)
         self._node_id = node_id
         self._writer = writer
         self._recordings = recordings
@@ -135,7 +136,7 @@ class SimulationConsumer(SocketConsumer):
                     is_wanted=lambda: not self._is_cancelled,
                 )
         except Forbidden:
-            raise PolicyViolation("this operation is another surgeon's") from None
+            raise PolicyViolation("this operation is another surgeon's", kind="forbidden") from None
         except NotFound:
             return None
         except asyncio.CancelledError:

@@ -8,6 +8,7 @@ import msgspec
 from realtime.core.errors import BadData
 from realtime.core.events import Event, SurgeryCompleted
 from realtime.core.movement import Movement
+from realtime.core.session import Gap
 
 CONNECTED = b'{"status":"connected","message":"IA conectada exitosamente"}'
 
@@ -48,6 +49,6 @@ class SurgeryDialect:
             return new_surgery(event.surgery_id)
         return None
 
-    def render_gap(self, skipped: int) -> bytes | None:
+    def render_gap(self, gap: Gap) -> bytes | None:
         """Live events never reach these clients, so none is ever missed."""
         return None

@@ -7,23 +7,49 @@ import pytest
 from realtime.core.events import AnyEvent, Event
 from realtime.dialects.pubsub.schema import PubsubDialect
 from realtime.dialects.surgery.schema import SurgeryDialect
+from realtime.dialects.telemetry.schema import TelemetryDialect
 from realtime.hub import Dialect
 from realtime.tests.core.test_events import EXAMPLES
 
 # What the clients of a dialect never hear of. An event that is neither here nor rendered was
 # forgotten.
-CONTROL = {"AccessChanged", "RecordingClaimed"}
+CONTROL = {
+    "AccessChanged",
+    "RecordingClaimed",
+    "DevicesChanged",
+    "RulesChanged",
+    "MessageWatchChanged",
+}
+OF_DEVICES = {
+    "TelemetryReceived",
+    "DeviceStatusChanged",
+    "AlertRaised",
+    "AlertUpdated",
+    "CommandIssued",
+    "CommandEnded",
+    "SystemSampled",
+}
+OF_SURGERIES = {
+    "SurgeryStarted",
+    "SurgeryMoved",
+    "SurgeryInterrupted",
+    "SurgeryCompleted",
+    "SurgeryAnalysed",
+}
 SILENT = {
     "surgery": {
         *CONTROL,
+        *OF_DEVICES,
         "SurgeryStarted",
         "SurgeryMoved",
         "SurgeryInterrupted",
         "SurgeryAnalysed",
     },
     "pubsub": CONTROL,
+    # A command goes to its device alone, once, and not through the hub.
+    "telemetry": {*CONTROL, *OF_SURGERIES, "CommandIssued", "CommandEnded"},
 }
-DIALECTS: list[Dialect] = [SurgeryDialect(), PubsubDialect()]
+DIALECTS: list[Dialect] = [SurgeryDialect(), PubsubDialect(), TelemetryDialect()]
 each_dialect = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from realtime import consumers
+from realtime.budgets import SharedBudget
 from realtime.core.errors import PolicyViolation
 from realtime.core.limits import DialectLimits
 from realtime.core.session import Principal
@@ -92,6 +93,18 @@ async def test_who_is_refused_reads_error_401_before_the_close_frame(hub: Hub) -
     assert message["type"] == "Error"
     assert (message["data"]["code"], message["data"]["message"]) == (401, "token expired")
     assert await wire.ending() == (1008, "token expired")
+    await wire.end()
+
+
+async def test_who_is_over_a_budget_reads_error_429_with_limit_use_and_when(hub: Hub) -> None:
+    budget = SharedBudget(DialectLimits(connections_per_user=1))
+    budget.admit(str(principal().user_id), 0.0)
+    wire = Wire(**authenticated(principal()))
+    await wire.opened(PubsubConsumer(hub, NO_LIMITS, budget))
+    error = json.loads(await wire.hear())["data"]
+    assert error["code"] == 429
+    assert error["details"] == {"limit": 1, "used": 1, "retry_after_ms": 5000}
+    assert await wire.ending() == (1013, "too many connections: 1 of your 1 are open")
     await wire.end()
 
 

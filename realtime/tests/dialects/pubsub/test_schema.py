@@ -2,18 +2,36 @@
 
 import json
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from realtime.core.errors import Invalid
-from realtime.core.events import Event
+from realtime.core.events import Event, Measured
+from realtime.core.session import Gap
 from realtime.dialects.pubsub import schema
-from realtime.dialects.pubsub.schema import Ping, PubsubDialect, Topics, parse, parse_data
+from realtime.dialects.pubsub.schema import (
+    Ping,
+    PubsubDialect,
+    Topics,
+    milliseconds,
+    parse,
+    parse_data,
+)
+from realtime.tests.device_events import (
+    alert_raised,
+    alert_updated,
+    command_ended,
+    command_issued,
+    sampled,
+    status_changed,
+    telemetry,
+)
 from realtime.tests.doubles import (
     NOW,
     analysed,
@@ -198,8 +216,104 @@ def test_what_happens_to_an_operation_is_told_in_the_words_of_the_rest_interface
     assert rendered(event)["data"]["payload"] == payload
 
 
+ABOUT_ALERT = {
+    "alertId": 123,
+    "deviceId": 1,
+    "severity": "critical",
+    "alertType": "threshold",
+    "title": "High Temperature Alert",
+    "timestamp": AT,
+}
+ABOUT_COMMAND = {"deviceId": 1, "commandId": 7, "command": "restart"}
+DEVICE_PAYLOADS = [
+    (
+        telemetry(temperature=23.5),
+        {
+            "event": "TELEMETRY_RECEIVED",
+            "deviceId": 1,
+            "telemetry": {"temperature": {"value": 23.5, "unit": "°C", "timestamp": AT}},
+        },
+    ),
+    (
+        status_changed(),
+        {
+            "event": "DEVICE_STATUS_CHANGED",
+            "deviceId": 1,
+            "device": "Sensor Alpha",
+            "oldStatus": "online",
+            "newStatus": "offline",
+            "reason": "Connection lost",
+            "lastSeen": AT,
+            "timestamp": AT,
+        },
+    ),
+    (
+        alert_raised(),
+        {
+            "event": "ALERT_RAISED",
+            **ABOUT_ALERT,
+            "message": "Temperature exceeds safe threshold",
+            "metric": "temperature",
+            "thresholdValue": 30.0,
+            "actualValue": 32.5,
+        },
+    ),
+    (
+        alert_updated(),
+        {
+            "event": "ALERT_UPDATED",
+            **ABOUT_ALERT,
+            "status": "acknowledged",
+            "by": "operator",
+            "note": "I go there.",
+        },
+    ),
+    (
+        command_issued(),
+        {"event": "COMMAND_ISSUED", **ABOUT_COMMAND, "parameters": {"delay": 5}},
+    ),
+    (
+        command_ended(),
+        {"event": "COMMAND_ENDED", **ABOUT_COMMAND, "status": "executed", "result": {"took": 3}},
+    ),
+    (
+        sampled(cpu_usage=45.2),
+        {"event": "SYSTEM_SAMPLED", "metrics": {"cpu_usage": 45.2}, "timestamp": AT},
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("event", "payload"), DEVICE_PAYLOADS, ids=[event.kind for event, _ in DEVICE_PAYLOADS]
+)
+def test_what_happens_to_a_device_is_told_likewise(event: Event, payload: dict[str, Any]) -> None:
+    assert rendered(event)["data"]["payload"] == payload
+
+
+def test_a_value_of_a_beat_has_the_figures_of_its_window() -> None:
+    window = Measured(23.5, "°C", NOW, low=20.0, high=24.0, count=7)
+    event = replace(telemetry(temperature=1.0), metrics={"temperature": window})
+    assert rendered(event)["data"]["payload"]["telemetry"]["temperature"] == {
+        "value": 23.5,
+        "unit": "°C",
+        "timestamp": AT,
+        "min": 20.0,
+        "max": 24.0,
+        "count": 7,
+    }
+
+
 def test_what_a_slow_reader_missed_is_told() -> None:
-    gap = PubsubDialect().render_gap(12)
+    later = NOW + timedelta(seconds=2)
+    gap = PubsubDialect().render_gap(Gap("surgeries", 12, NOW, later))
+    assert gap is not None
+    first = milliseconds(NOW)
+    details = {"skipped": 12, "topic": "surgeries.**", "from": first, "to": first + 2000}
+    assert json.loads(gap) == {"type": "Gap", "data": details}
+
+
+def test_what_the_journal_no_longer_holds_is_a_number_without_times() -> None:
+    gap = PubsubDialect().render_gap(Gap("", 12))
     assert gap is not None
     assert json.loads(gap) == {"type": "Gap", "data": {"skipped": 12}}
 

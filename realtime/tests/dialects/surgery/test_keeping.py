@@ -139,11 +139,11 @@ async def test_a_heartbeat_that_waited_for_the_database_is_repeated(
     monkeypatch.setattr(runtime_module, "BEAT_AGAIN_SECONDS", 0.05)
     beat, written = nodes.beat, []
 
-    def slow_at_first(*args: Any, now: datetime) -> None:
+    def slow_at_first(*args: Any, now: datetime, **options: Any) -> bool:
         if not written:
             time.sleep(0.06)
         written.append(now)
-        beat(*args, now=now)
+        return beat(*args, now=now, **options)
 
     monkeypatch.setattr(nodes, "beat", slow_at_first)
     await serving._beat()

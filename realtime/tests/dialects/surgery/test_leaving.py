@@ -201,7 +201,7 @@ def away(serving: Runtime, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(writer_module, "RETRY_SECONDS", 0)
     monkeypatch.setattr(recorder_module, "AWAY_SECONDS", 0.01)
     with monkeypatch.context() as broken:
-        broken.setattr(serving.writer, "_insert", fails)
+        broken.setattr(serving.writer._chunks, "insert", fails)
         yield
 
 

@@ -11,6 +11,7 @@ from realtime.core.codes import CloseCode
 from realtime.core.errors import BadData
 from realtime.core.frames import REASON_BYTES
 from realtime.core.movement import Movement
+from realtime.core.session import Gap
 from realtime.dialects.surgery import schema
 from realtime.dialects.surgery.schema import SurgeryDialect, parse
 from realtime.tests.doubles import completed, moved, surgery_id_of
@@ -214,4 +215,4 @@ def test_a_completed_operation_is_a_new_surgery() -> None:
 def test_these_clients_hear_of_nothing_else() -> None:
     dialect = SurgeryDialect()
     assert dialect.render(moved(), None) is None
-    assert dialect.render_gap(5) is None
+    assert dialect.render_gap(Gap("surgeries", 5)) is None

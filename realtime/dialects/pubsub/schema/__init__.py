@@ -5,19 +5,14 @@ All times of this dialect are milliseconds since 1970.
 
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
-from uuid import UUID
 
 import msgspec
 
 from realtime.core.errors import Invalid
-from realtime.core.events import (
-    Event,
-    SurgeryAnalysed,
-    SurgeryCompleted,
-    SurgeryInterrupted,
-    SurgeryMoved,
-    SurgeryStarted,
-)
+from realtime.core.events import Event
+from realtime.core.session import Gap
+from realtime.core.topics import REST
+from realtime.dialects.pubsub.schema.payloads import payload_of
 
 PROTOCOL_VERSION = "1.0"
 FEATURES = ("patterns",)
@@ -135,45 +130,12 @@ class PubsubDialect:
             "Broadcast", {"topic": event.topic, "payload": payload, "metadata": metadata}
         )
 
-    def render_gap(self, skipped: int) -> bytes | None:
-        return _message("Gap", {"skipped": skipped})
-
-
-def payload_of(event: Event) -> dict[str, Any] | None:
-    """Return what this dialect says of an event; None for what its clients never hear of."""
-    match event:
-        case SurgeryStarted():
-            return _surgery(
-                "SURGERY_STARTED", event, startTime=event.started_at, resumed=event.resumed
-            )
-        case SurgeryMoved():
-            return {
-                "event": "SURGERY_MOVED",
-                "surgeryId": event.surgery_id,
-                "offset": event.offset,
-                "movements": event.movements,
-            }
-        case SurgeryInterrupted():
-            return _surgery("SURGERY_INTERRUPTED", event, movements=event.movements)
-        case SurgeryCompleted():
-            return _surgery(
-                "NEW_SURGERY",
-                event,
-                endTime=event.ended_at,
-                durationInSeconds=event.duration_seconds,
-                movements=event.movements,
-            )
-        case SurgeryAnalysed():
-            return _surgery("SURGERY_ANALYSED", event, score=event.score, feedback=event.feedback)
-    return None
-
-
-def _surgery(name: str, event: Any, **more: Any) -> dict[str, Any]:
-    surgery_id: UUID = event.surgery_id
-    return {
-        "event": name,
-        "surgeryId": surgery_id,
-        "surgeonId": event.surgeon_id,
-        "surgeon": event.surgeon,
-        **more,
-    }
+    def render_gap(self, gap: Gap) -> bytes | None:
+        """Tell how many were skipped, and where it is known a pattern for their topics and when."""
+        details: dict[str, Any] = {"skipped": gap.skipped}
+        if gap.root:
+            details["topic"] = f"{gap.root}.{REST}"
+        if gap.first_at is not None and gap.last_at is not None:
+            details["from"] = milliseconds(gap.first_at)
+            details["to"] = milliseconds(gap.last_at)
+        return _message("Gap", details)

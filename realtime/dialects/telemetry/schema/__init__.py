@@ -1,0 +1,70 @@
+"""The telemetry dialect's messages. Source: seed 001; imports `realtime.core` only.
+
+All times on the wire are ISO 8601 in UTC with `Z`.
+"""
+
+from realtime.dialects.telemetry.schema.codes import Code, Rejection, rejection_for
+from realtime.dialects.telemetry.schema.incoming import (
+    AnyIncoming,
+    Auth,
+    Batch,
+    Channel,
+    CommandResponse,
+    ErrorReport,
+    Heartbeat,
+    Ping,
+    Status,
+    Subscribe,
+    Telemetry,
+    Unsubscribe,
+    measured,
+    parse,
+)
+from realtime.dialects.telemetry.schema.outgoing import (
+    Accepted,
+    AuthResponse,
+    BatchResponse,
+    Command,
+    Error,
+    Outgoing,
+    Pong,
+    Subscribed,
+    TelemetryAck,
+    TelemetryDialect,
+    Unsubscribed,
+    error,
+    frame,
+)
+
+__all__ = [
+    "Accepted",
+    "AnyIncoming",
+    "Auth",
+    "AuthResponse",
+    "Batch",
+    "BatchResponse",
+    "Channel",
+    "Code",
+    "Command",
+    "CommandResponse",
+    "Error",
+    "ErrorReport",
+    "Heartbeat",
+    "Outgoing",
+    "Ping",
+    "Pong",
+    "Rejection",
+    "Status",
+    "Subscribe",
+    "Subscribed",
+    "Telemetry",
+    "TelemetryAck",
+    "TelemetryDialect",
+    "Unsubscribe",
+    "Unsubscribed",
+    "error",
+    "frame",
+    "measured",
+    "parse",
+    "rejection_for",
+]
