@@ -21,6 +21,7 @@ from devices.tests.builders import (
     in_progress,
     interrupted,
     movements,
+    parts_of,
     start,
 )
 from realtime.core.apart import stop_apart
@@ -88,8 +89,7 @@ async def test_a_trajectory_is_streamed_under_asgi_too(surgeon: User) -> None:
     response = await AsyncClient().get(
         f"{ROOT}/{surgery.id}/trajectory", headers={"Authorization": f"Bearer {token}"}
     )
-    assert response.is_async
-    parts = [part async for part in response.streaming_content]
+    parts = await parts_of(response)
     assert len(parts) > 3
     assert len(json.loads(b"".join(parts))["movements"]) == 300
 

@@ -1,11 +1,11 @@
 """The REST bodies of operations, with the document's names and texts."""
 
 import math
-from datetime import UTC, datetime
 from typing import Any
 
 from rest_framework import serializers
 
+from devices.api.bodies.common import NaiveUtcField
 from devices.models import Surgery
 
 SIZE_DEFAULT = 50
@@ -25,11 +25,6 @@ FEEDBACK_REQUIRED = "El feedback es obligatorio"
 FEEDBACK_TYPE = "El feedback debe ser un texto"
 FEEDBACK_LENGTH = f"El feedback no puede superar {FEEDBACK_MAX} caracteres"
 FEEDBACK_CHARACTERS = "El feedback contiene caracteres no válidos"
-
-
-def naive_utc(moment: datetime | None) -> str | None:
-    """Write a time as the surgery document does: ISO, in UTC, without saying so."""
-    return moment and moment.astimezone(UTC).replace(tzinfo=None).isoformat()
 
 
 class WholeNumberField(serializers.IntegerField):
@@ -126,13 +121,6 @@ class SurgeryFilterSerializer(serializers.Serializer):
         if not value.isprintable():
             raise serializers.ValidationError(SURGEON_WRONG)
         return value
-
-
-class NaiveUtcField(serializers.DateTimeField):
-    """See `naive_utc`."""
-
-    def to_representation(self, value: datetime | None) -> str | None:
-        return naive_utc(value)
 
 
 class SurgerySerializer(serializers.Serializer):

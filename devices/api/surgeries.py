@@ -1,13 +1,11 @@
 """Operations over REST: what the surgery document's server has, and the lists it lacks."""
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
 import msgspec
-from asgiref.sync import sync_to_async
-from django.core.handlers.asgi import ASGIRequest
 from django.db.models import Q
 from django.http import StreamingHttpResponse
 from django.utils import timezone
@@ -19,17 +17,18 @@ from rest_framework.views import APIView
 
 from accounts.access import Right, may
 from devices import access
-from devices.models import Surgery
-from devices.scoring import metrics_of
-from devices.serializers import (
+from devices.api.bodies.common import naive_utc
+from devices.api.bodies.surgeries import (
     AnalysisSerializer,
     MetricsSerializer,
     SurgeryFilterSerializer,
     SurgeryPageSerializer,
     SurgerySerializer,
     TrajectorySerializer,
-    naive_utc,
 )
+from devices.api.streaming import streamed
+from devices.models import Surgery
+from devices.scoring import metrics_of
 from devices.services.surgeries import record_analysis
 from realtime.core.apart import run_apart
 from realtime.core.errors import Conflict, Forbidden, Invalid
@@ -78,11 +77,7 @@ class SurgeryTrajectory(APIView):
     @extend_schema(responses={200: TrajectorySerializer, **ERRORS})
     def get(self, request: Request, surgery_id: str) -> StreamingHttpResponse:
         parts = _trajectory(_surgery(request, surgery_id))
-        # Django collects an iterator of the wrong kind in memory before it sends a byte.
-        is_async = isinstance(request._request, ASGIRequest)
-        return StreamingHttpResponse(
-            _in_request_thread(parts) if is_async else parts, content_type="application/json"
-        )
+        return streamed(request, parts, "application/json")
 
 
 class SurgeryAnalysis(APIView):
@@ -170,10 +165,3 @@ def _trajectory(surgery: Surgery) -> Iterator[bytes]:
     yield msgspec.json.encode(head)[:-1] + b',"movements":'
     yield from access.trajectory_json(surgery)
     yield b"," + msgspec.json.encode(tail)[1:]
-
-
-async def _in_request_thread(parts: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Advance `parts` in the thread that Django keeps for this request and its connection."""
-    advance = sync_to_async(next, thread_sensitive=True)
-    while (part := await advance(parts, None)) is not None:
-        yield part
