@@ -16,14 +16,17 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
 # The ports in the documents of the protocols that are spoken here.
-DOCUMENT_PORTS = [8080]
+DOCUMENT_PORTS = [8080, 8000]
 WELCOME = """
 Vitalwire is running at {url}  (Ctrl-C stops it)
 
-  {url}/dashboard/  operations, live and afterwards  operator / operator
-  {url}/simulator   operate with the mouse           surgeon_master / justina2024
-  {url}/admin/      users, roles, operations         admin / admin
-  {url}/api/docs/   the REST interface
+  {url}/dashboard/          operations, devices, alerts, live   operator / operator
+  {url}/dashboard/devices/  devices and their charts
+  {url}/dashboard/alerts/   alerts, acknowledged and resolved
+  {url}/dashboard/system/   how the server fares
+  {url}/simulator           operate with the mouse              surgeon_master / justina2024
+  {url}/admin/              users, devices, rules, alerts       admin / admin
+  {url}/api/docs/           the REST interface
 """
 
 Process = subprocess.Popen[bytes]
@@ -59,7 +62,7 @@ def _parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--simulation",
-        default="--surgeries 2 --seconds 60 --forever",
+        default="--surgeries 2 --devices 6 --seconds 60 --forever",
         help="arguments of `manage.py simulate`",
     )
     return parser.parse_args()
@@ -67,7 +70,8 @@ def _parse_arguments() -> argparse.Namespace:
 
 def _daphne(options: argparse.Namespace) -> list[str]:
     command = [sys.executable, "-m", "daphne", "-b", options.host, "-p", str(options.port)]
-    for port in DOCUMENT_PORTS if options.documents else []:
+    others = [port for port in DOCUMENT_PORTS if port != options.port]
+    for port in others if options.documents else []:
         command += ["-e", f"tcp:port={port}:interface={options.host}"]
     return [*command, "project.asgi:application"]
 

@@ -1,4 +1,4 @@
-"""The REST side of the client: login, renewal, surgeries, trajectories, analyses.
+"""The REST side of the client: login, renewal, surgeries, trajectories, analyses, devices.
 
 Tokens and the password stay inside `RestClient`: in no repr, log line or error text.
 """
@@ -60,6 +60,23 @@ class Trajectory(msgspec.Struct, frozen=True, rename="camel"):
     movements: list[Movement]
     score: float | None
     feedback: str | None
+
+
+class DeviceItem(msgspec.Struct, frozen=True):
+    """One device: `id` is its number on the wire, `device_id` its maker's name for it."""
+
+    id: int
+    name: str
+    device_id: str
+    device_type: str
+    status: str
+
+
+class _DeviceToken(msgspec.Struct):
+    token: str
+
+    def __repr__(self) -> str:
+        return "<device token>"
 
 
 class _LoginData(msgspec.Struct):
@@ -188,6 +205,18 @@ class RestClient:
         body = {"score": score, "feedback": feedback}
         await self._request("POST", f"/surgeries/{surgery_id}/analysis", json=body)
 
+    # --- Devices ---
+
+    async def devices(self, *, limit: int = 1000) -> list[DeviceItem]:
+        """Return the devices in service, at most `limit` of them."""
+        response = await self._request("GET", "/devices/", params={"limit": limit})
+        return _decode(response, list[DeviceItem])
+
+    async def issue_device_token(self, device_id: int) -> str:
+        """Return a new token for one device, which this account may manage."""
+        response = await self._request("POST", f"/devices/{device_id}/token")
+        return _decode(response, _DeviceToken).token
+
     # --- Requests ---
 
     async def _request(self, method: str, path: str, **content: Any) -> httpx.Response:
@@ -221,12 +250,14 @@ def _checked(response: httpx.Response) -> httpx.Response:
 
 
 def _message(response: httpx.Response) -> str:
-    """Return the text of an error body: `{"error": …}`, or whatever stands there, cut short."""
+    """Return the text of an error body: `{"error": …}`, `{"detail": …}`, or whatever stands there,
+    cut short.
+    """
     try:
         body = msgspec.json.decode(response.content)
     except msgspec.DecodeError:
         body = response.text
-    text = body.get("error", body) if isinstance(body, dict) else body
+    text = body.get("error", body.get("detail", body)) if isinstance(body, dict) else body
     return str(text)[:200]
 
 

@@ -1,4 +1,4 @@
-"""Accounts to try everything with, one for each kind of user. Safe to run again and again."""
+"""Accounts, devices and rules to try everything with. Safe to run again and again."""
 
 from argparse import ArgumentParser
 from typing import Any, NamedTuple
@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
+from django.utils import timezone
 
 from accounts import roles
 from accounts.models import User
+from devices.demo import create_demo_devices
 
 
 class DemoUser(NamedTuple):
@@ -30,7 +32,10 @@ DEMO_USERS = (
 
 
 class Command(BaseCommand):
-    """Create the demo accounts that are missing; one that exists keeps what was made of it."""
+    """Create the demo accounts, devices and rules that are missing.
+
+    What exists keeps what was made of it.
+    """
 
     help = __doc__
 
@@ -47,7 +52,7 @@ class Command(BaseCommand):
                 "DEBUG is off, and these accounts have passwords that everybody knows. "
                 "Add --yes-in-production if you mean it."
             )
-        created = create_demo_users()
+        created = create_demo_users() + create_demo_devices(now=timezone.now())
         self.stdout.write(f"Created: {', '.join(created) or 'nothing, all are there'}.")
 
 
