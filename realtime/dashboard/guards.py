@@ -9,7 +9,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 
 from accounts.access import Right, may
-from realtime.core.errors import Forbidden, NotFound
+from realtime.core.errors import Conflict, Forbidden, NotFound
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]
@@ -37,7 +37,7 @@ def page_for(right: Right) -> Callable[[View[P]], View[P]]:
 
 
 def json_for(right: Right | None = None) -> Callable[[View[P]], View[P]]:
-    """Guard a JSON view: 401, 403 and 404 with `{"error"}`, and never a copy in a cache."""
+    """Guard a JSON view: 401, 403, 404 and 409 with `{"error"}`, and never a copy in a cache."""
 
     def guard(view: View[P]) -> View[P]:
         @wraps(view)
@@ -68,3 +68,5 @@ def _answer(
         return JsonResponse({"error": str(error)}, status=404)
     except Forbidden as error:
         return JsonResponse({"error": str(error)}, status=403)
+    except Conflict as error:
+        return JsonResponse({"error": str(error)}, status=409)

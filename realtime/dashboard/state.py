@@ -13,8 +13,8 @@ from django.http import QueryDict
 from accounts.access import Right, may
 from accounts.models import User
 from devices.access import access_surgery, surgeries_visible_to
+from devices.api.bodies.surgeries import SurgerySerializer
 from devices.models import Surgery
-from devices.serializers import SurgerySerializer
 from realtime import journal, nodes
 
 PAGE_SIZE = 20
@@ -26,6 +26,7 @@ IN_PROGRESS_MAX = 200
 ENDPOINT_LABELS = {
     "simulation": "Simulators",
     "ai": "Analysis services",
+    "telemetry": "Devices and watchers",
     "pubsub": "Dashboards and applications",
 }
 

@@ -5,10 +5,11 @@ from uuid import UUID
 from django.contrib.auth.views import LoginView, LogoutView
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from accounts.access import Right, may
-from realtime.dashboard import state
+from realtime.dashboard import hall, state
 from realtime.dashboard.guards import page_for
 
 
@@ -42,6 +43,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "in_progress": in_progress,
         "in_progress_items": state.items_of(in_progress),
         "list": state.list_page(request.user, request.GET),
+        **hall.counts(request.user),
     }
     return render(request, "dashboard/overview.html", context)
 
@@ -53,6 +55,59 @@ def operation(request: HttpRequest, surgery_id: UUID) -> HttpResponse:
     shown = state.one_operation(request.user, surgery_id)
     context = {"section": "dashboard", "operation": shown}
     return render(request, "dashboard/operation.html", context)
+
+
+@require_safe
+@page_for(Right.READ_DEVICES)
+def devices(request: HttpRequest) -> HttpResponse:
+    """Show every device with its status and last values."""
+    rows = hall.device_rows(request.user, request.GET, now=timezone.now())
+    context = {
+        "section": "devices",
+        "rows": rows,
+        "statuses": hall.status_counts(request.user),
+        "status": hall.status_in(request.GET),
+        "search": request.GET.get("search", ""),
+    }
+    return render(request, "dashboard/devices.html", context)
+
+
+@require_safe
+@page_for(Right.READ_DEVICES)
+def device(request: HttpRequest, device_id: int) -> HttpResponse:
+    """Show one device: its facts and alerts at once, its charts by script."""
+    context = {
+        "section": "devices",
+        "may_act": hall.may_act(request.user),
+        **hall.one_device(request.user, device_id, now=timezone.now()),
+    }
+    return render(request, "dashboard/device.html", context)
+
+
+@require_safe
+@page_for(Right.READ_DEVICES)
+def alerts(request: HttpRequest) -> HttpResponse:
+    """Show the alerts that the address asks for, the open ones at first."""
+    context = {
+        "section": "alerts",
+        "list": hall.alert_page(request.user, request.GET),
+        "severities": hall.open_alert_counts(request.user),
+        "may_act": hall.may_act(request.user),
+    }
+    return render(request, "dashboard/alerts.html", context)
+
+
+@require_safe
+@page_for(Right.READ_DEVICES)
+def system(request: HttpRequest) -> HttpResponse:
+    """Show how this deployment fares."""
+    processes = state.processes_seen_by(request.user)
+    context = {
+        "section": "system",
+        "processes": processes,
+        "connections": sum(process.open for process in processes),
+    }
+    return render(request, "dashboard/system.html", context)
 
 
 @require_safe

@@ -48,11 +48,11 @@ class Visitor:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", self._on_request)
 
-    def sign_in(self, username: str, path: str) -> Page:
+    def sign_in(self, username: str, path: str, *, password: str | None = None) -> Page:
         """Sign in through the form and go on to `path`."""
         self.page.goto(f"{self.server.url}/login/?next={path}")
         self.page.get_by_label("User name").fill(username)
-        self.page.get_by_label("Password").fill(PASSWORDS[username])
+        self.page.get_by_label("Password").fill(password or PASSWORDS[username])
         self.page.get_by_role("button", name="Sign in").click()
         self.page.wait_for_url(f"{self.server.url}{path}")
         return self.page
@@ -84,6 +84,21 @@ def browser(chromium: str) -> Iterator[Browser]:
     del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
 
 
+@pytest.fixture
+def launch(browser: Browser, chromium: str) -> Iterator[Callable[..., Browser]]:
+    """Return a function that starts another Chromium, with more arguments."""
+    launched: list[Browser] = []
+
+    def start(*arguments: str) -> Browser:
+        command = [*ARGUMENTS, *arguments]
+        launched.append(browser.browser_type.launch(executable_path=chromium, args=command))
+        return launched[-1]
+
+    yield start
+    for each in launched:
+        each.close()
+
+
 @pytest.fixture(scope="module")
 def pages(
     browser: Browser,
@@ -94,6 +109,16 @@ def pages(
     """Yield a server whose pages are asked for."""
     with start_server() as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def operator_session(browser: Browser, pages: Server) -> Any:
+    """Return the signed-in operator's cookies, for windows that need not sign in: that is slow."""
+    context = browser.new_context()
+    Visitor(context, pages).sign_in("operator", "/")
+    session = context.storage_state()
+    context.close()
+    return session
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The parts of the pages' scripts that decide something, called one by one in a Chromium."""
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -150,3 +151,51 @@ def test_every_fragment_lies_on_the_kidney_and_apart_from_the_others(run: Run) -
     assert number == 25
     assert inside
     assert gap > 0.35
+
+
+# --- Charts -----------------------------------------------------------------------------------
+
+CHART = """
+    const chart = new LineChart(document.createElement("div"));
+    const at = (seconds) => new Date(Date.now() + seconds * 1000).toISOString();
+"""
+
+
+def in_chart(run: Run, body: str) -> Any:
+    return run("chart.js", "LineChart", f"{CHART} {body}")
+
+
+def test_a_late_value_has_its_place_in_a_chart(run: Run) -> None:
+    body = "[-3, -1, -2].forEach((s) => chart.append(at(s), s)); return chart.values"
+    assert in_chart(run, body) == [-3, -2, -1]
+
+
+def test_a_value_that_comes_again_is_drawn_once(run: Run) -> None:
+    body = """
+        const times = [at(-3), at(-2)];
+        chart.append(times[1], 2);
+        chart.fill(times, [1, 2]);
+        return chart.values;
+    """
+    assert in_chart(run, body) == [1, 2]
+
+
+def test_a_chart_forgets_what_is_older_than_an_hour(run: Run) -> None:
+    body = "[-3700, -3500, 0].forEach((s) => chart.append(at(s), s)); return chart.values"
+    assert in_chart(run, body) == [-3500, 0]
+
+
+def test_a_clock_that_is_ahead_does_not_push_out_the_rest(run: Run) -> None:
+    body = "[-60, 1e7, -30].forEach((s) => chart.append(at(s), s)); return chart.values"
+    assert in_chart(run, body) == [-60, -30, 1e7]
+
+
+def test_figures_are_short_whatever_their_size(run: Run) -> None:
+    body = "return [0, 21.534, -0.5, 1e308, 1e-9].map(figure)"
+    assert run("page.js", "figure", body) == ["0", "21.53", "-0.5", "1e+308", "1e-9"]
+
+
+def test_positions_are_compared_within_one_epoch_only(run: Run) -> None:
+    pairs = [("e-9", "e-10"), ("e-10", "e-10"), ("e-11", "e-10"), ("f-9", "e-10"), ("e-9", None)]
+    body = f"return {json.dumps(pairs)}.map(([one, other]) => isBefore(one, other));"
+    assert run("page.js", "isBefore", body) == [True, False, False, False, False]

@@ -96,6 +96,22 @@ export async function readJson(url) {
   return answer.json();
 }
 
+/** Do something with the session; answers what became of it. Throws SignedOut, HttpError. */
+export async function postJson(url) {
+  const answer = await fetch(url, {
+    method: "POST",
+    headers: { "X-CSRFToken": cookie("csrftoken"), Accept: "application/json" },
+  });
+  if (answer.status === 401) {
+    throw new SignedOut("Your session has ended.");
+  }
+  const body = await answer.json().catch(() => ({}));
+  if (!answer.ok) {
+    throw new HttpError(answer.status, body.error ?? `${url} answered ${answer.status}.`);
+  }
+  return body;
+}
+
 function cookie(name) {
   const found = document.cookie.split("; ").find((part) => part.startsWith(`${name}=`));
   return found ? decodeURIComponent(found.slice(name.length + 1)) : "";

@@ -2,10 +2,11 @@
 
 import { SignedOut, Surgeries, Tokens, readJson } from "./api.js";
 import { RealtimeClient } from "./client.js";
+import { showCounts } from "./hall.js";
 import { LiveWall } from "./live.js";
 import {
-  count, duration, fill, find, fromTemplate, localiseTimes, score, showLink, showStatus, showTime,
-  throttled,
+  count, duration, fill, find, fromTemplate, isBefore, localiseTimes, score, showLink, showStatus,
+  showTime, throttled,
 } from "./page.js";
 
 /** Connection counts come with the heartbeat of each process, every five seconds. */
@@ -75,11 +76,19 @@ function showList({ items, total }) {
   fill(document, { total: count(total) });
 }
 
+/** The position of the last thing we heard of an operation. */
+let operationsHeardUpto = null;
+
 async function refresh({ withWall = false } = {}) {
   try {
     const state = await readJson(overviewUrl);
     showConnections(state.connections);
-    if (withWall) {
+    showCounts("status", state.statuses);
+    showCounts("severity", state.severities);
+    if (withWall && isBefore(state.position, operationsHeardUpto)) {
+      // It was read before something that we have heard of since.
+      everythingChanged();
+    } else if (withWall) {
       wall.sync(state.inProgress);
     }
   } catch (error) {
@@ -106,7 +115,12 @@ function stopWhenSignedOut(error) {
 const listChanged = throttled(refreshList, LIST_MS);
 const everythingChanged = throttled(() => refresh({ withWall: true }), LIST_MS);
 
+const countsChanged = throttled(() => refresh(), LIST_MS);
+
 const onEvent = {
+  DEVICE_STATUS_CHANGED: countsChanged,
+  ALERT_RAISED: countsChanged,
+  ALERT_UPDATED: countsChanged,
   SURGERY_STARTED: (payload) => {
     wall.started(payload);
     listChanged();
@@ -127,7 +141,12 @@ const onEvent = {
   SURGERY_ANALYSED: () => listChanged(),
 };
 
-client.on("Broadcast", ({ payload }) => onEvent[payload.event]?.(payload));
+client.on("Broadcast", ({ topic, payload, metadata }) => {
+  if (topic.startsWith("surgeries.") && metadata.position) {
+    operationsHeardUpto = metadata.position;
+  }
+  onEvent[payload.event]?.(payload);
+});
 client.onState(showLink);
 client.onReady(() => {
   refresh({ withWall: true });
@@ -145,5 +164,6 @@ const counting = setInterval(() => {
   }
 }, COUNTS_MS);
 wall.sync(JSON.parse(find("#in-progress").textContent));
-client.subscribe(["surgeries.*"]);
+// Those who may not read devices have no numbers of them, and may not listen either.
+client.subscribe(find("[data-count]") ? ["surgeries.*", "devices.*", "alerts.*"] : ["surgeries.*"]);
 client.connect();

@@ -21,9 +21,21 @@ export function showLink({ state, text }) {
   link.textContent = text;
 }
 
-const dateTime = new Intl.DateTimeFormat(undefined, {
-  year: "numeric", month: "short", day: "2-digit", hour: "2-digit", minute: "2-digit",
-});
+const day = { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" };
+const FORMATS = {
+  today: new Intl.DateTimeFormat(undefined, { timeStyle: "medium" }),
+  thisYear: new Intl.DateTimeFormat(undefined, day),
+  earlier: new Intl.DateTimeFormat(undefined, { ...day, year: "numeric" }),
+};
+
+/** As much of a time as it takes to know which one is meant; the whole of it is its title. */
+function written(time) {
+  const now = new Date();
+  if (time.toDateString() === now.toDateString()) {
+    return FORMATS.today.format(time);
+  }
+  return FORMATS[time.getFullYear() === now.getFullYear() ? "thisYear" : "earlier"].format(time);
+}
 
 /** Milliseconds of an ISO time; one without a zone is UTC, as everything the server writes. */
 export function instant(iso) {
@@ -34,7 +46,7 @@ export function showTime(element, iso) {
   if (iso) {
     element.dateTime = iso;
     element.title = iso;
-    element.textContent = dateTime.format(instant(iso));
+    element.textContent = written(new Date(instant(iso)));
   }
 }
 
@@ -61,6 +73,15 @@ export function exactly(seconds) {
   return `${duration(tenths / 10)}.${tenths % 10}`;
 }
 
+const plain = new Intl.NumberFormat(undefined, { maximumFractionDigits: 2 });
+
+/** 21.534 -> "21.53"; very large and very small values with an exponent. */
+export function figure(value) {
+  const size = Math.abs(value);
+  const fits = size === 0 || (size >= 0.01 && size < 1e9);
+  return fits ? plain.format(value) : String(Number(value.toPrecision(3)));
+}
+
 export const count = (number) => new Intl.NumberFormat().format(number);
 
 export const score = (value) => (value === null || value === undefined ? "–" : value.toFixed(1));
@@ -74,6 +95,13 @@ export const STATUS = {
 export function showStatus(element, status) {
   element.dataset.status = status;
   element.textContent = STATUS[status] ?? status;
+}
+
+/** Tell whether one position of the journal, "<epoch>-<n>", comes before another of its epoch. */
+export function isBefore(one, other) {
+  const [, epoch, n] = /^(.*)-(\d+)$/.exec(other ?? "") ?? [];
+  const [, itsEpoch, itsN] = /^(.*)-(\d+)$/.exec(one ?? "") ?? [];
+  return epoch !== undefined && epoch === itsEpoch && Number(itsN) < Number(n);
 }
 
 /** Run `work` at most once per `ms`, the last call never lost. */
