@@ -68,13 +68,24 @@ def redis_service(folder: Path) -> Iterator[str]:
         yield given
         return
     port = free_port()
+    with running_redis(folder, port):
+        yield redis_url(port)
+
+
+@contextmanager
+def running_redis(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a Redis of the caller's own on `port`; it may be killed within the block."""
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
     command += ["--save", "", "--appendonly", "no"]
-    with _process(command, folder / "redis.log", stop_signal=signal.SIGTERM) as server:
-        url = f"redis://127.0.0.1:{port}/0"
-        with redis.Redis.from_url(url) as client:
-            _wait_until(client.ping, server, folder / "redis.log")
-        yield url
+    log = folder / "redis.log"
+    with _process(command, log, stop_signal=signal.SIGTERM) as server:
+        with redis.Redis.from_url(redis_url(port)) as client:
+            _wait_until(client.ping, server, log)
+        yield server
+
+
+def redis_url(port: int) -> str:
+    return f"redis://127.0.0.1:{port}/0"
 
 
 @contextmanager

@@ -19,9 +19,12 @@ from project.tests import services
 
 BASE_DIR = Path(__file__).resolve().parents[2]
 LIVE = ["project/tests/live", "-o", "addopts=--strict-markers --strict-config"]
-# Two workers, each with a server and a database of its own, share the files between them.
-BY_FILE = ["-n", "2", "--dist", "loadfile"]
+# Workers, each with a server and a database of its own, share the files between them: a live test
+# mostly waits.
+BY_FILE = ["-n", "4", "--dist", "loadfile"]
 NO_TESTS_COLLECTED = 5
+# Of one test; in `make test` the timeout is that of pyproject.toml.
+SOAK_TIMEOUT_SECONDS = 1_800
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,8 @@ def _run(stage: Stage, missing: dict[str, str], arguments: list[str], *, soak: b
     print(f"\n=== {stage.name}", flush=True)
     began = time.monotonic()
     with _environment(stage, soak=soak) as environment:
-        command = [sys.executable, "-m", "pytest", "-q", *stage.arguments, *arguments]
+        patience = [f"--timeout={SOAK_TIMEOUT_SECONDS}"] if soak else []
+        command = [sys.executable, "-m", "pytest", "-q", *stage.arguments, *patience, *arguments]
         code = subprocess.run(command, cwd=BASE_DIR, env=environment, check=False).returncode
     verdicts = {0: "passed", NO_TESTS_COLLECTED: "passed: there are no tests"}
     return Outcome(

@@ -69,6 +69,8 @@ def environment(database: str) -> dict[str, str]:
     return {
         **os.environ,
         **TIMES,
+        # Not the tests' own, by which every process has channels of its own.
+        "DJANGO_SETTINGS_MODULE": "project.settings",
         "DATABASE_URL": database,
         "REDIS_URL": settings.REDIS_URL,
         "DEBUG": "0",

@@ -138,6 +138,10 @@ class RawConnection:
         """Return what the kernel knows of the connection, without reading from it."""
         return self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
 
+    def fileno(self) -> int:
+        """Return the descriptor, so that a selector can wait for many connections."""
+        return self._socket.fileno()
+
     def drop(self) -> None:
         """End the TCP connection without a word."""
         self._socket.close()
@@ -255,12 +259,27 @@ class RawWebSocket(RawConnection):
         deadline = time.monotonic() + within
         while True:
             got = self.read_frame(within=deadline - time.monotonic())
-            if got.opcode == PING:
-                self.send_frame(PONG, got.payload)
-            elif got.opcode == CLOSE:
-                raise Ended(_ending(got.payload))
-            elif got.opcode == TEXT:
-                return got.payload
+            if (text := self._heed(got)) is not None:
+                return text
+
+    def _heed(self, got: Frame) -> bytes | None:
+        """Return what a text frame says; answer a ping. Raises Ended for a close frame."""
+        if got.opcode == PING:
+            self.send_frame(PONG, got.payload)
+        elif got.opcode == CLOSE:
+            raise Ended(_ending(got.payload))
+        return got.payload if got.opcode == TEXT else None
+
+    def arrived(self) -> list[Any]:
+        """Return the JSON messages that came, where a selector found that something did."""
+        self._fill(time.monotonic() + WAIT_SECONDS)
+        found = []
+        while (split := _split(self._buffer)) is not None:
+            got, length = split
+            del self._buffer[:length]
+            if (text := self._heed(got)) is not None:
+                found.append(msgspec.json.decode(text))
+        return found
 
     def read_json(self, *, within: float = WAIT_SECONDS) -> Any:
         return msgspec.json.decode(self.read(within=within))
