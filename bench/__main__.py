@@ -6,17 +6,21 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import announcing, busy, memory, stalled, storing
+from bench import announcing, busy, exporting, fanout, ingest, memory, rules, stalled, storing
 from bench.env import Environment, build_load
 from bench.row import Row, table
 
 # One module per figure, each with a `measure(env)`; a new figure is a module and a line here.
 FIGURES = {
+    "fanout": fanout.measure,
     "storing": storing.measure,
+    "ingest": ingest.measure,
     "memory": memory.measure,
     "announcing": announcing.measure,
     "stalled": stalled.measure,
     "busy": busy.measure,
+    "rules": rules.measure,
+    "exporting": exporting.measure,
 }
 
 

@@ -18,6 +18,9 @@ from urllib.parse import urlsplit
 
 import psycopg
 
+from bench.cores import LOAD, SERVER, pinned_to
+from bench.peers import nchan
+
 T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,11 +33,15 @@ OUR_SETTINGS = "bench.settings"
 PEER = "bench.peers.plain_channels:application"
 PEER_SETTINGS = "bench.peers.settings"
 BARE = "bench.peers.bare_daphne:application"
+COMMANDS = {
+    "daphne": ["daphne", "-v", "0", "-p"],
+    "uvicorn": ["uvicorn", "--ws", "websockets-sansio", "--log-level", "warning", "--port"],
+}
 
 
 @dataclass(frozen=True)
 class Server:
-    """A daphne that answers on `port`."""
+    """A server that answers on `port`; `pid` is the process whose memory and time count."""
 
     port: int
     pid: int
@@ -93,7 +100,7 @@ class Environment:
             yield database
 
     def tokens(self, who: str) -> Path:
-        """Return the file of tokens that `bench.people` wrote: surgeons, analyst, operator."""
+        """Return the file of tokens that `bench.people` wrote: surgeons, devices …"""
         return self.folder / f"{who}.tokens"
 
     # --- Processes ---
@@ -103,22 +110,48 @@ class Environment:
         return _output([sys.executable, *arguments], self._variables(database, settings))
 
     @contextmanager
-    def server(self, application: str, database: str = "", settings: str = "") -> Iterator[Server]:
-        """Yield a daphne that answers; it is stopped afterwards."""
+    def server(
+        self,
+        application: str,
+        database: str = "",
+        settings: str = "",
+        *,
+        kind: str = "daphne",
+        is_pinned: bool = False,
+        **variables: str,
+    ) -> Iterator[Server]:
+        """Yield a server that answers, on one core if pinned; it is stopped afterwards.
+
+        `kind` is daphne or uvicorn, by their stock commands.
+        """
         port = _free_port()
-        command = [sys.executable, "-m", "daphne", "-v", "0", "-p", str(port), application]
-        log_file = self.folder / f"daphne-{port}.log"
+        log_file = self.folder / f"{kind}-{port}.log"
         with log_file.open("wb") as log:
             process = subprocess.Popen(
-                command,
+                [sys.executable, "-m", *COMMANDS[kind], str(port), application],
                 cwd=ROOT,
-                env=self._variables(database, settings),
+                env=self._variables(database, settings) | variables,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                preexec_fn=pinned_to(SERVER) if is_pinned else None,
             )
         try:
             _wait_until_open(port, process, log_file)
             yield Server(port, process.pid)
+        finally:
+            _stop(process)
+
+    @contextmanager
+    def nchan(self) -> Iterator[Server]:
+        """Yield an nginx with nchan that answers, on one core; it is stopped afterwards."""
+        port = _free_port()
+        folder = self.folder / f"nchan-{port}"
+        # Its worker is another user's process, and has to get to its folder.
+        self.folder.chmod(0o755)
+        process = nchan.start(folder, port, pinned_to(SERVER))
+        try:
+            _wait_until_open(port, process, folder / "stderr.log")
+            yield Server(port, nchan.worker_of(process.pid))
         finally:
             _stop(process)
 
@@ -136,9 +169,12 @@ class Environment:
 
     # --- Load ---
 
-    def load(self, scenario: str, server: Server, **options: Any) -> dict[str, Any]:
+    def load(
+        self, scenario: str, server: Server, *, is_pinned: bool = False, **options: Any
+    ) -> dict[str, Any]:
         """Run the load generator and return what it measured; names as in bench/load.c."""
-        return json.loads(_output(self._load_command(scenario, server, options), dict(os.environ)))
+        command = self._load_command(scenario, server, options)
+        return json.loads(_output(command, dict(os.environ), is_pinned=is_pinned))
 
     @staticmethod
     def _load_command(scenario: str, server: Server, options: dict[str, Any]) -> list[str]:
@@ -158,9 +194,15 @@ def build_load() -> Path:
     return program
 
 
-def _output(command: list[str], variables: dict[str, str]) -> str:
+def _output(command: list[str], variables: dict[str, str], *, is_pinned: bool = False) -> str:
     done = subprocess.run(
-        command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False
+        command,
+        cwd=ROOT,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=pinned_to(LOAD) if is_pinned else None,
     )
     if done.returncode:
         sys.exit(f"{' '.join(command[:4])} … failed:\n{done.stderr[-4000:]}")
@@ -177,12 +219,12 @@ def _wait_until_open(port: int, process: subprocess.Popen[bytes], log_file: Path
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            sys.exit(f"daphne ended with {process.returncode}:\n{log_file.read_text()[-4000:]}")
+            sys.exit(f"the server ended with {process.returncode}:\n{log_file.read_text()[-4000:]}")
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.05)
-    sys.exit(f"daphne did not open its port within {START_SECONDS:.0f} s")
+    sys.exit(f"the server did not open its port within {START_SECONDS:.0f} s")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -9,9 +9,15 @@
  *                 stamps: how old the newest movement of a message is when it arrives
  *   load announce one speaker finishes operations one after the other; one listener waits for
  *                 NEW_SURGERY: how long after FINISH it arrives, and SAVED
+ *   load fan      speakers publish a message, every listener gets each: deliveries per second with
+ *                 so many messages in flight, or the latency at a rate of messages
+ *   load report   devices send readings as fast as they are acknowledged, with so many messages in
+ *                 flight each, alone or in batches, of one reading or several: readings
+ *                 acknowledged per second
  *
  * The frames file has one JSON text per line: the first is sent first, the last is the FINISH,
- * those between are sent over and over. Token files have one token per line, used in turn.
+ * those between are sent over and over. The message of `fan` has an @ for the time in every value;
+ * listeners find it behind "value": again. Token files have one token per line, used in turn.
  * The result is one JSON object on standard output. Times are microseconds unless named.
  */
 
@@ -40,7 +46,7 @@ enum {
     SEND_BUFFER = 16 * 1024,  /* small, so that little is under way when the time is up */
     STALLED_BUFFER = 4 * 1024,
     OPEN_SECONDS = 20,
-    CONTROL_MAX = 256,
+    CONTROL_MAX = 1024,
     WARM_UP_US = 1000000,     /* samples of the first second are not counted */
     SPREAD_US = 250000,       /* deliver: speakers begin one after the other, not in step */
     FRAMES_PER_OPERATION = 20 /* announce: a short operation before each FINISH */
@@ -51,10 +57,11 @@ enum {
 static struct {
     const char *scenario, *host, *frames_file;
     const char *speak_path, *speak_tokens, *listen_path, *listen_tokens, *subscribe;
-    int port, speakers, listeners, warm, pid, operations;
+    const char *subscribe_odd, *message, *devices_file;
+    int port, speakers, listeners, warm, pid, operations, in_flight, batch, metrics;
     double seconds, drain_seconds, rate;
 } options = {.host = "127.0.0.1", .seconds = 10, .drain_seconds = 120, .rate = 60,
-             .operations = 100};
+             .operations = 100, .metrics = 1};
 
 static void die(const char *format, ...)
 {
@@ -130,6 +137,25 @@ static int64_t resident_bytes(int pid)
         resident = 0;
     fclose(file);
     return (int64_t)resident * sysconf(_SC_PAGESIZE);
+}
+
+/* Processor time of the server in microseconds, all threads. */
+static int64_t processor_us(int pid)
+{
+    char path[64], line[1024], *after;
+    unsigned long user = 0, system = 0;
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    FILE *file = fopen(path, "r");
+    if (!file)
+        return 0;
+    size_t length = fread(line, 1, sizeof line - 1, file);
+    fclose(file);
+    line[length] = 0;
+    if (!(after = strrchr(line, ')')) ||
+        sscanf(after + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
+               &system) != 2)
+        return 0;
+    return (int64_t)(user + system) * 1000000 / sysconf(_SC_CLK_TCK);
 }
 
 /* --- Frames (RFC 6455, section 5.2) ---------------------------------------------------- */
@@ -316,8 +342,10 @@ static struct connection *open_connection(bool is_speaker, int number, bool is_s
     c->is_speaker = is_speaker;
     c->fd = connect_tcp(is_stalled);
     shake_hands(c->fd, path, own->count ? own->line[number % own->count] : "");
-    if (!is_speaker && options.subscribe) {
-        struct chunk request = make_chunk((char **)&options.subscribe, 1);
+    const char *wish = number % 2 && options.subscribe_odd ? options.subscribe_odd
+                                                           : options.subscribe;
+    if (!is_speaker && wish) {
+        struct chunk request = make_chunk((char **)&wish, 1);
         write_all(c->fd, request.bytes, request.length);
         free(request.bytes);
     }
@@ -472,7 +500,8 @@ static void receive(struct connection *c)
             c->in_room = c->in_room ? c->in_room * 2 : 8192;
             c->in = must(realloc(c->in, c->in_room));
         }
-        ssize_t got = recv(c->fd, c->in + c->in_length, c->in_room - c->in_length, 0);
+        size_t room = c->in_room - c->in_length;
+        ssize_t got = recv(c->fd, c->in + c->in_length, room, 0);
         if (got <= 0) {
             if (got == 0 || (errno != EAGAIN && errno != EINTR))
                 end_connection(c);
@@ -485,6 +514,8 @@ static void receive(struct connection *c)
             used += size;
         memmove(c->in, c->in + used, c->in_length - used);
         c->in_length -= used;
+        if ((size_t)got < room)
+            return; /* that was all: what comes now is told by epoll again */
     }
 }
 
@@ -800,20 +831,237 @@ static void announce(void)
     print_samples("saved", &saved);
 }
 
+/* --- fan ------------------------------------------------------------------------------- */
+
+static struct samples latencies;
+static int64_t published, delivered, counted_deliveries, published_from_us = INT64_MAX;
+
+/* Write the message with the time for every @; return its length. */
+static int stamp(char *text, size_t room, int64_t us)
+{
+    int length = 0;
+    for (const char *from = options.message; *from && length + 24 < (int)room; from++)
+        if (*from == '@')
+            length += sprintf(text + length, "%ld", (long)us);
+        else
+            text[length++] = *from;
+    return length;
+}
+
+static void on_fanned(struct connection *c, const char *text, size_t length)
+{
+    static const char FIELD[] = "\"value\":";
+    const char *end = text + length, *at;
+    int64_t sent = 0;
+    if (c->is_speaker || !(at = memmem(text, length, FIELD, sizeof FIELD - 1)))
+        return; /* what a publisher is told; what a subscriber is answered */
+    for (at += sizeof FIELD - 1; at < end && *at >= '0' && *at <= '9'; at++)
+        sent = sent * 10 + (*at - '0');
+    if (sent < published_from_us)
+        return; /* the last value there was, which subscribers get first */
+    delivered++;
+    if (sent >= counted_from_us) {
+        counted_deliveries++;
+        add_sample(&latencies, clock_us(CLOCK_MONOTONIC) - sent);
+    }
+}
+
+/* Publish through the speakers in turn; false while that one's last message is on its way. */
+static bool publish(void)
+{
+    char text[2048];
+    int length = stamp(text, sizeof text, clock_us(CLOCK_MONOTONIC));
+    struct connection *c = &connections[published % options.speakers];
+    if (c->stage == ENDED)
+        die("a publisher was closed");
+    if ((size_t)length + 14 > CONTROL_MAX)
+        die("the message is too long");
+    if (c->out_left || c->control_length)
+        return false;
+    c->control_length = write_frame(c->control, TEXT, text, length);
+    flush(c);
+    published++;
+    return true;
+}
+
+static bool may_publish(int64_t began_us)
+{
+    if (options.in_flight)
+        return published * options.listeners - delivered <
+               (int64_t)options.in_flight * options.listeners;
+    return published < (clock_us(CLOCK_MONOTONIC) - began_us) / 1e6 * options.rate;
+}
+
+static void fan(void)
+{
+    if (!options.message || !options.listeners || !options.speakers)
+        die("fan needs --message, --listeners and --speakers");
+    on_message = on_fanned;
+    open_speakers();
+    for (int i = 0; i < options.listeners; i++)
+        open_connection(false, i, false);
+    serve_until(now_us() + WARM_UP_US, NULL); /* what subscribers are answered arrives now */
+    int64_t began = clock_us(CLOCK_MONOTONIC), end, processor = 0;
+    published_from_us = began;
+    counted_from_us = began + WARM_UP_US;
+    end = counted_from_us + options.seconds * 1e6;
+    for (int64_t now = began; now < end; now = clock_us(CLOCK_MONOTONIC)) {
+        if (!processor && now >= counted_from_us)
+            processor = processor_us(options.pid);
+        bool is_due = may_publish(began);
+        while (is_due && publish())
+            is_due = may_publish(began);
+        serve(is_due ? 0 : 1);
+    }
+    processor = processor_us(options.pid) - processor;
+    double per_second = counted_deliveries / options.seconds;
+    int64_t late = now_us() + options.drain_seconds * 1e6;
+    while (delivered < published * options.listeners && now_us() < late && !closed_count)
+        serve(20);
+    printf("\"events\":%ld,\"missing\":%ld,\"per_second\":%.0f,\"processor_us_each\":%.2f,",
+           (long)published, (long)(published * options.listeners - delivered), per_second,
+           counted_deliveries ? (double)processor / counted_deliveries : 0.0);
+    print_samples("latency", &latencies);
+}
+
+/* --- report ---------------------------------------------------------------------------- */
+
+enum { READING_MAX = 128, METRICS_MAX = 10, BATCH_MAX = 50 };
+enum { REPORT_MAX = 128 + METRICS_MAX * READING_MAX };
+
+static struct lines device_ids;
+static int64_t readings_sent, readings_acknowledged, readings_counted, counted_until_us;
+static struct samples acknowledging;
+
+/* What a speaker has under way: its frame, and when its oldest unanswered messages were sent. */
+static struct report {
+    unsigned char frame[BATCH_MAX * REPORT_MAX];
+    int64_t sent_us[256], last_us;
+    int first, waiting;
+} *reports;
+
+/* Readings of now, each of another metric; no two of a device are of the same microsecond. */
+static int write_message(char *text, struct connection *c, struct report *report)
+{
+    int64_t us = now_us();
+    if (us <= report->last_us)
+        us = report->last_us + 1;
+    report->last_us = us;
+    time_t second = us / 1000000;
+    struct tm at;
+    gmtime_r(&second, &at);
+    int length = sprintf(text, "{\"type\":\"telemetry\",\"device_id\":%s,\"telemetry\":{",
+        device_ids.line[c - connections]);
+    for (int i = 0; i < options.metrics; i++) {
+        length += i ? sprintf(text + length, ",\"metric_%d\"", i)
+                    : sprintf(text + length, "\"temperature\"");
+        length += snprintf(text + length, READING_MAX,
+            ":{\"value\":%.2f,\"unit\":\"\u00b0C\",\"timestamp\":\"%04d-%02d-%02dT%02d:%02d:%02d.%06dZ\"}",
+            20 + (us / 1000 % 1000) / 100.0, at.tm_year + 1900, at.tm_mon + 1, at.tm_mday,
+            at.tm_hour, at.tm_min, at.tm_sec, (int)(us % 1000000));
+    }
+    return length + sprintf(text + length, "},\"id\":\"m%ld\"}", (long)us);
+}
+
+static void next_report(struct connection *c)
+{
+    static char text[BATCH_MAX * REPORT_MAX];
+    struct report *report = &reports[c - connections];
+    int length = 0, count = options.batch ? options.batch : 1;
+    if (is_over || report->waiting >= options.in_flight)
+        return;
+    if (options.batch) {
+        length += sprintf(text, "{\"type\":\"batch\",\"messages\":[");
+        for (int i = 0; i < options.batch; i++) {
+            length += write_message(text + length, c, report);
+            text[length++] = i + 1 < options.batch ? ',' : ']';
+        }
+        text[length++] = '}';
+    } else {
+        length = write_message(text, c, report);
+    }
+    report->sent_us[(report->first + report->waiting++) % 256] = now_us();
+    readings_sent += count * options.metrics;
+    c->out = report->frame;
+    c->out_left = write_frame(report->frame, TEXT, text, length);
+    c->out_frames = 1;
+}
+
+/* Every frame of the server answers our oldest one, or is the answer to our token. */
+static void on_acknowledged(struct connection *c, const char *text, size_t length)
+{
+    static const char ACK[] = "\"telemetry_ack\"";
+    struct report *report = &reports[c - connections];
+    const char *end = text + length, *at = text;
+    int count = 0;
+    while ((at = memmem(at, end - at, ACK, sizeof ACK - 1))) {
+        at += sizeof ACK - 1;
+        count++;
+    }
+    if (!count && memmem(text, length, "auth_response", 13))
+        return;
+    if (count != (options.batch ? options.batch : 1))
+        die("not acknowledged: %.*s", length > 400 ? 400 : (int)length, text);
+    int64_t now = now_us();
+    if (now >= counted_from_us && now < counted_until_us) {
+        readings_counted += count * options.metrics;
+        add_sample(&acknowledging, now - report->sent_us[report->first]);
+    }
+    report->first = (report->first + 1) % 256;
+    report->waiting--;
+    readings_acknowledged += count * options.metrics;
+    if (!c->out_left)
+        flush(c);
+}
+
+static void report(void)
+{
+    if (options.batch > BATCH_MAX || options.in_flight > 256 || options.in_flight < 1)
+        die("--batch is at most %d, --in-flight 1 to 256", BATCH_MAX);
+    if (options.metrics < 1 || options.metrics > METRICS_MAX)
+        die("--metrics is 1 to %d", METRICS_MAX);
+    if (options.metrics > 1 && options.batch)
+        die("--metrics or --batch, not both");
+    device_ids = read_lines(options.devices_file);
+    if (device_ids.count < (size_t)options.speakers)
+        die("--devices needs a file with a number for each speaker");
+    reports = must(calloc(options.speakers, sizeof *reports));
+    on_message = on_acknowledged;
+    open_speakers();
+    next_output = next_report;
+    counted_from_us = now_us() + WARM_UP_US;
+    counted_until_us = counted_from_us + options.seconds * 1e6;
+    for (int i = 0; i < options.speakers; i++)
+        flush(&connections[i]);
+    serve_until(counted_from_us, NULL);
+    int64_t worked = processor_us(options.pid);
+    serve_until(counted_until_us, NULL);
+    worked = processor_us(options.pid) - worked;
+    is_over = true;
+    int64_t limit = now_us() + options.drain_seconds * 1e6;
+    while (readings_acknowledged < readings_sent && !closed_count && now_us() < limit)
+        serve(20);
+    printf("\"sent\":%ld,\"acknowledged\":%ld,\"acknowledged_per_second\":%.0f,"
+           "\"server_us_per_reading\":%.2f,",
+           (long)readings_sent, (long)readings_acknowledged, readings_counted / options.seconds,
+           readings_counted ? (double)worked / readings_counted : 0);
+    print_samples("latency", &acknowledging);
+}
+
 /* --- main ------------------------------------------------------------------------------ */
 
 static const struct {
     const char *name;
     void (*run)(void);
 } SCENARIOS[] = {{"flood", flood}, {"idle", idle}, {"stall", stall},
-                 {"deliver", deliver}, {"announce", announce}};
+                 {"deliver", deliver}, {"announce", announce}, {"fan", fan}, {"report", report}};
 
 static void (*find_scenario(const char *name))(void)
 {
     for (size_t i = 0; i < sizeof SCENARIOS / sizeof *SCENARIOS; i++)
         if (!strcmp(SCENARIOS[i].name, name))
             return SCENARIOS[i].run;
-    die("unknown scenario %s: flood, idle, stall, deliver or announce", name);
+    die("unknown scenario %s: flood, idle, stall, deliver, announce, fan or report", name);
     return NULL;
 }
 
@@ -825,7 +1073,9 @@ static void read_options(int count, char **words)
         {"frames", 1, 0, 'f'}, {"speakers", 1, 0, 'n'}, {"speak-path", 1, 0, 'a'},
         {"speak-tokens", 1, 0, 't'}, {"listeners", 1, 0, 'm'}, {"listen-path", 1, 0, 'b'},
         {"listen-tokens", 1, 0, 'u'}, {"subscribe", 1, 0, 'S'}, {"warm", 1, 0, 'w'},
-        {"operations", 1, 0, 'o'}, {0}};
+        {"operations", 1, 0, 'o'}, {"subscribe-odd", 1, 0, 'O'}, {"message", 1, 0, 'M'},
+        {"in-flight", 1, 0, 'i'}, {"devices", 1, 0, 'D'}, {"batch", 1, 0, 'B'},
+        {"metrics", 1, 0, 'k'}, {0}};
     int letter;
     while ((letter = getopt_long(count, words, "", known, NULL)) != -1)
         switch (letter) {
@@ -845,6 +1095,12 @@ static void read_options(int count, char **words)
         case 'S': options.subscribe = optarg; break;
         case 'w': options.warm = atoi(optarg); break;
         case 'o': options.operations = atoi(optarg); break;
+        case 'O': options.subscribe_odd = optarg; break;
+        case 'M': options.message = optarg; break;
+        case 'i': options.in_flight = atoi(optarg); break;
+        case 'D': options.devices_file = optarg; break;
+        case 'B': options.batch = atoi(optarg); break;
+        case 'k': options.metrics = atoi(optarg); break;
         default: exit(2);
         }
     if (optind + 1 != count || !options.port)

@@ -1,4 +1,4 @@
-"""One frame, one row: how a plain consumer keeps a trajectory."""
+"""One frame or reading, one row: how a plain consumer keeps what it hears."""
 
 from django.db import models
 
@@ -17,3 +17,20 @@ class Frame(models.Model):
 
     def __str__(self) -> str:
         return f"{self.event} of {self.surgery}"
+
+
+class Reading(models.Model):
+    """A value of one metric of a device."""
+
+    device_id = models.BigIntegerField()
+    metric = models.CharField(max_length=100)
+    value = models.FloatField()
+    unit = models.CharField(max_length=20)
+    timestamp = models.DateTimeField()
+
+    class Meta:
+        app_label = "peers"
+        indexes = (models.Index(fields=["device_id", "metric", "timestamp"]),)
+
+    def __str__(self) -> str:
+        return f"{self.metric} of {self.device_id}"
