@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.env import OUR_SETTINGS, OURS, Environment, Server
 from bench.fanout import NO_LIMITS, RATE, REPORT, SUBSCRIBERS
-from bench.row import Row
+from bench.row import Row, beside_quiet
 
 READINGS = 1_000_000
 # Long enough for the export to be under way most of the time; it begins again when it is done.
@@ -18,18 +18,8 @@ MOST_RATIO = 5
 def measure(env: Environment) -> list[Row]:
     """The best quiet p99 beside the best busy one, each of its own run."""
     runs = [_run(env) for _ in range(env.best_of)]
-    quiet, busy = (min(p99s) for p99s in zip(*runs, strict=True))
-    return [
-        Row(
-            name=f"live p99 at {RATE:,} deliveries/s, {READINGS:,} rows exported, a rule tried out",
-            ours=busy / 1000,
-            baseline=quiet / 1000,
-            ratio=busy / quiet,
-            target=f"≤ {MOST_RATIO}x the quiet p99",
-            unit="ms",
-            ok=busy <= MOST_RATIO * quiet,
-        )
-    ]
+    name = f"live p99 at {RATE:,} deliveries/s, {READINGS:,} rows exported, a rule tried out"
+    return [beside_quiet(name, runs, most=MOST_RATIO)]
 
 
 def _run(env: Environment) -> tuple[float, float]:
