@@ -132,3 +132,24 @@ def error_to(ws: RawWebSocket, message: Any) -> dict[str, Any]:
 def is_alive(ws: RawWebSocket) -> bool:
     ws.send_json({"type": "ping", "timestamp": "still"})
     return bool(until(ws, "pong")["timestamp"] == "still")
+
+
+def new_person(role: str = "ROLE_OPERATOR") -> str:
+    """Create an account of the test's own, with connection budgets of its own."""
+    return new_surgeon(role)
+
+
+def signed_in(
+    connect: Callable[..., RawWebSocket], server: Server, token: str, path: str = "/ws"
+) -> RawWebSocket:
+    """Return a socket that has said who it is, as the document's clients do."""
+    return sign_in(connect(server.ws_url(path)), token)
+
+
+def report(device_id: int, id: str | None = None, **values: float) -> dict[str, Any]:
+    """Return a message with these values, measured now."""
+    at = now().isoformat().replace("+00:00", "Z")
+    telemetry = {
+        name: {"value": value, "unit": "", "timestamp": at} for name, value in values.items()
+    }
+    return {"type": "telemetry", "device_id": device_id, "telemetry": telemetry, "id": id}

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from project.tests.live.devices import new_device, new_person, signed_in
+from project.tests.live.halls import new_device, new_person, signed_in
 from project.tests.live.raw import RawWebSocket
 from project.tests.live.server import Server
 from project.tests.live.test_telemetry import heard

@@ -9,7 +9,7 @@ import pytest
 from accounts.models import Role, User
 from devices.models import Device, Reading
 from devices.services import alerts, commands, devices
-from project.tests.live.devices import new_device, new_person, now, report, signed_in
+from project.tests.live.halls import new_device, new_person, now, report, signed_in
 from project.tests.live.raw import BINARY, Ended, Ending, RawWebSocket, Silence
 from project.tests.live.server import Server
 from project.tests.live.surgeons import assert_refused, eventually
