@@ -138,6 +138,21 @@ class RawConnection:
         """Return what the kernel knows of the connection, without reading from it."""
         return self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
 
+    def unread_by_peer(self) -> int:
+        """Return how many bytes of ours the peer's program has not read: sent, or on their way."""
+        ours, theirs = self._socket.getsockname()[1], self._socket.getpeername()[1]
+        unread = 0
+        with open("/proc/net/tcp") as connections:
+            for line in list(connections)[1:]:
+                _, local, remote, _, queues, *_ = line.split()
+                ports = int(local.partition(":")[2], 16), int(remote.partition(":")[2], 16)
+                to_send, to_read = (int(number, 16) for number in queues.split(":"))
+                if ports == (ours, theirs):
+                    unread += to_send
+                elif ports == (theirs, ours):
+                    unread += to_read
+        return unread
+
     def fileno(self) -> int:
         """Return the descriptor, so that a selector can wait for many connections."""
         return self._socket.fileno()

@@ -311,6 +311,8 @@ def test_who_reads_again_gets_the_answer_to_the_latest_ping(
     for _ in range(6):
         ws.send(PINGS)
     ws.send_frame(PING, b"the last one")
+    # The server must have met a peer that does not read, not one that only reads later.
+    eventually(lambda: not ws.unread_by_peer())
     answers = 1
     while ws.read_frame().payload != b"the last one":
         answers += 1
