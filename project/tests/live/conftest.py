@@ -37,6 +37,15 @@ TOLERATED = "Invalid UTF-8 sequence received from client"
 SOAK = 20 if os.environ.get("SOAK") else 1
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep those that have a long version, when that is what is asked for."""
+    if SOAK == 1:
+        return
+    short = [item for item in items if "soak" not in getattr(item, "fixturenames", ())]
+    config.hook.pytest_deselected(items=short)
+    items[:] = [item for item in items if item not in short]
+
+
 @pytest.fixture(scope="session")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Yield the URL of an empty database that both the servers and the tests use."""
