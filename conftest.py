@@ -4,8 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 from django.db import connections
+from hypothesis import HealthCheck, settings
 
 from realtime.calls import stop_calls
+
+# How fast examples are made says something of the machine, and nothing of what is tested.
+settings.register_profile("vitalwire", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+settings.load_profile("vitalwire")
 
 
 @pytest.fixture(autouse=True)

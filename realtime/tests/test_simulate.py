@@ -161,8 +161,9 @@ def test_this_machine_comes_first_with_real_values(hall):
 
 
 def test_a_device_reports_at_its_interval(hall):
-    call_command("simulate", devices=1, seconds=0.1, interval=0.02)
-    assert 3 <= len(hall[0].reports) <= 6
+    call_command("simulate", devices=1, seconds=0.5, interval=0.1)
+    # A busy machine may be late with some of them, and never early.
+    assert 2 <= len(hall[0].reports) <= 6
 
 
 def test_too_few_devices_are_told(hall, capsys):
