@@ -3,9 +3,9 @@
 `python -m project.tests.suite [--soak] [--only STAGE] [arguments of pytest]` prints one line
 per stage and exits non-zero when one failed. Services come from `services.py`.
 
-Live tests run several at a time, and what they promise ("within a second") holds for a machine
-that is not busy with others. A few that fail so are run again, one at a time: what fails alone
-has failed, and what passes only alone is named in the summary.
+Tests run several at a time, and what they promise of time ("within a second") holds for a
+machine that is not busy with others. A few that fail so are run again, one at a time: what fails
+alone has failed, and what passes only alone is named in the summary.
 """
 
 import argparse
@@ -41,24 +41,24 @@ class Stage:
 
     name: str
     arguments: list[str]
+    # How its tests run beside each other, when they are not run alone.
+    workers: list[str]
     full: bool = False
-    # Whether its tests run beside each other, and may be in each other's way.
-    is_crowded: bool = False
     environment: dict[str, str] = field(default_factory=dict)
 
 
 UNIT = [
-    Stage("unit-sqlite", ["-n", "2"]),
-    Stage("unit-postgres-redis", ["-n", "2"], full=True),
+    Stage("unit-sqlite", [], ["-n", "2"]),
+    Stage("unit-postgres-redis", [], ["-n", "2"], full=True),
 ]
 LIVE_STAGES = [
-    Stage("live-sqlite", LIVE, is_crowded=True),
-    Stage("live-postgres-redis", LIVE, full=True, is_crowded=True),
+    Stage("live-sqlite", LIVE, BY_FILE),
+    Stage("live-postgres-redis", LIVE, BY_FILE, full=True),
     # A browser sees no difference between servers: once on each deployment is enough.
     Stage(
         "live-uvicorn",
         [*LIVE, "-m", "not browser"],
-        is_crowded=True,
+        BY_FILE,
         environment={"LIVE_SERVER": "uvicorn"},
     ),
 ]
@@ -112,10 +112,7 @@ def _run(stage: Stage, missing: dict[str, str], arguments: list[str], *, soak: b
     with _environment(stage, soak=soak) as (environment, folder):
         patience = [f"--timeout={SOAK_TIMEOUT_SECONDS}"] if soak else []
         command = [*PYTEST, *stage.arguments, *patience, *arguments]
-        if stage.is_crowded:
-            verdict = _verdict_in_a_crowd(command, environment, folder / "pytest")
-        else:
-            verdict = _verdict(command, environment)
+        verdict = _verdict_of(command, stage.workers, environment, folder / "pytest")
     return Outcome(stage.name, verdict, time.monotonic() - began)
 
 
@@ -124,10 +121,12 @@ def _verdict(command: list[str], environment: dict[str, str]) -> str:
     return VERDICTS.get(code, f"FAILED: pytest exited with {code}")
 
 
-def _verdict_in_a_crowd(command: list[str], environment: dict[str, str], cache: Path) -> str:
+def _verdict_of(
+    command: list[str], workers: list[str], environment: dict[str, str], cache: Path
+) -> str:
     """Run the tests beside each other, and the few that failed then once more, alone."""
     command = [*command, "-o", f"cache_dir={cache}"]
-    verdict = _verdict([*command, *BY_FILE], environment)
+    verdict = _verdict([*command, *workers], environment)
     failed = _failed(cache)
     if verdict == VERDICTS[0] or not 0 < len(failed) <= TRIED_ALONE_MAX:
         return verdict
