@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import psutil
 
 MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 NGINX = Path("/usr/sbin/nginx")
+WORKER_SECONDS = 10
 HOW_TO_GET = "nchan is not installed (apt install libnginx-mod-nchan): not compared"
 
 CONFIGURATION = """
@@ -70,5 +72,10 @@ def start(folder: Path, port: int, preexec: Callable[[], None]) -> subprocess.Po
 
 
 def worker_of(master: int) -> int:
-    """Return the process that does the work."""
-    return psutil.Process(master).children()[0].pid
+    """Return the process that does the work: on a busy machine it starts after the port is open."""
+    deadline = time.monotonic() + WORKER_SECONDS
+    while time.monotonic() < deadline:
+        if workers := psutil.Process(master).children():
+            return workers[0].pid
+        time.sleep(0.01)
+    raise RuntimeError(f"nginx started no worker within {WORKER_SECONDS} s")

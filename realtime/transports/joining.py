@@ -31,17 +31,23 @@ class Turn:
     Of thousands it flushes so many at once; what is ready meanwhile has its turn in between.
     """
 
-    __slots__ = ("_loop", "_waiting")
+    __slots__ = ("_loop", "_reads_first", "_waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        # asyncio's own loops call what is due before they read, uvloop's afterwards: what was
+        # read then is taken by somebody who is called behind us, and would miss this write.
+        self._reads_first = not isinstance(loop, asyncio.BaseEventLoop)
         self._waiting: deque[Flushable] = deque()
 
     def add(self, connection: Flushable) -> None:
         """Flush this connection when what is ready now has run."""
         if not self._waiting:
-            self._loop.call_soon(self._end)
+            self._loop.call_soon(self._end_after_read if self._reads_first else self._end)
         self._waiting.append(connection)
+
+    def _end_after_read(self) -> None:
+        self._loop.call_soon(self._end)
 
     def _end(self) -> None:
         waiting = self._waiting
@@ -82,7 +88,10 @@ class Joining(Transport):
         frames = self._frames
         if not frames:
             self._turn.add(self)
-        frames.append(frame.wire)
+        wire = frame.wire
+        if self._packs_from and len(wire) >= self._packs_from:
+            wire = frame.packed(self._window_bits)
+        frames.append(wire)
         if len(frames) >= JOINED_MAX:
             self.flush()
 

@@ -1,9 +1,12 @@
 """Frames of one turn leave in one write, in order, for every connection of the loop."""
 
 import asyncio
+import socket
 
 import pytest
+import uvloop
 
+from realtime.core.deflate import Agreement
 from realtime.core.frames import Frame
 from realtime.core.session import Session
 from realtime.tests.doubles import member
@@ -97,6 +100,29 @@ async def test_what_is_written_is_counted_and_told_to_the_session_s_tap() -> Non
     assert told == [text.encode() for text in texts]
 
 
+async def test_who_agreed_on_it_gets_long_frames_packed_and_the_tap_is_told_what_they_say() -> None:
+    told: list[bytes] = []
+
+    class Listening:
+        def sent(self, session: Session, data: bytes) -> None:
+            told.append(data)
+
+    one, other = Noting(), Noting()
+    one.session = member().session
+    one.session.tap = Listening()  # type: ignore[assignment]
+    one._pack(Agreement(), least=300)
+    frames = [frame("a" * length) for length in (299, 300, 70_000)]
+    for each in frames:
+        one.write(each)
+        other.write(each)
+    await turns()
+    assert other.writes == [b"".join(each.wire for each in frames)]
+    assert one.writes == [frames[0].wire + frames[1].packed(15) + frames[2].packed(15)]
+    assert len(one.writes[0]) < 1_000
+    assert told == [each.payload for each in frames]
+    assert one.session.messages_out == 3
+
+
 async def test_of_many_connections_some_are_flushed_in_the_next_turn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -123,3 +149,29 @@ async def test_a_fault_of_one_connection_keeps_nothing_from_the_others() -> None
     await turns()
     assert other.writes == [wire("a")]
     assert len(faults) == 1
+
+
+def test_what_uvloop_has_read_already_is_part_of_the_same_write() -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(written_while_a_message_arrives()) == [wire("a", "b")]
+
+
+async def written_while_a_message_arrives() -> list[bytes]:
+    """Return the writes when "a" is due and the message that leads to "b" is there to be read."""
+    one = Noting()
+    near, far = socket.socketpair()
+    with near, far:
+        reader, writer = await asyncio.open_connection(sock=near)
+
+        async def hand_on() -> None:
+            one.write(frame((await reader.read(1)).decode()))
+
+        task = asyncio.create_task(hand_on())
+        await turns()
+        one.write(frame("a"))
+        far.send(b"b")
+        await task
+        await turns()
+        writer.close()
+        await writer.wait_closed()
+    return one.writes
