@@ -36,3 +36,8 @@ if "daphne.server" in sys.modules:
         handshake_seconds=settings.AUTH_TIMEOUT_SECONDS,
         stalled_seconds=settings.STALLED_SECONDS,
     )
+
+if "uvicorn" in sys.modules:
+    from realtime.transports import uvicorn_deflate
+
+    uvicorn_deflate.install()

@@ -31,6 +31,8 @@ def problem_of(error: Exception, source: Source, find_key: Callable[[], str]) ->
     if not isinstance(error, msgspec.ValidationError):
         return _no_json(source)
     text, _, place = str(error).partition(" - at `")
+    # Of a key that is no text, which only MessagePack has: where the object is.
+    place = place.partition(" in `")[2] or place
     what, _, missing = text.partition(" missing required field `")
     field = place.rstrip("`").removeprefix("$").removeprefix(".")
     if "[...]" in field:

@@ -58,8 +58,9 @@ class AsgiTransport(Transport):
     def write(self, frame: Frame) -> None:
         if self._is_open:
             self._note([frame.wire])
-            message = {"type": "websocket.send", "text": frame.payload.decode()}
-            self._put(message, len(frame.payload))
+            payload = frame.payload
+            content = {"bytes": payload} if frame.is_binary else {"text": payload.decode()}
+            self._put({"type": "websocket.send", **content}, len(payload))
 
     def close(self, code: int, reason: str) -> None:
         if self._is_open:

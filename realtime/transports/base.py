@@ -7,8 +7,9 @@ everywhere, `daphne.py` and `uvicorn.py` reach the connection itself.
 from collections.abc import Callable
 from typing import Any
 
+from realtime.core.deflate import Agreement
 from realtime.core.errors import Disconnect
-from realtime.core.frames import Frame, payload_of
+from realtime.core.frames import Frame, payload_of, wire_bytes
 from realtime.core.session import Session
 
 Scope = dict[str, Any]
@@ -37,7 +38,15 @@ class Transport:
     with exactly one `Closed` or `Disconnect`. All of it belongs to the event loop's thread.
     """
 
-    __slots__ = ("_receive", "_send", "is_blocked", "on_drained", "session")
+    __slots__ = (
+        "_packs_from",
+        "_receive",
+        "_send",
+        "_window_bits",
+        "is_blocked",
+        "on_drained",
+        "session",
+    )
 
     def __init__(self, receive: Callable[[], Any], send: Callable[[Message], Any]) -> None:
         self._receive = receive
@@ -48,6 +57,9 @@ class Transport:
         # Whether the peer has stopped reading: more than `OUTBOUND_HIGH` bytes wait. A plain
         # attribute, looked at for every delivery.
         self.is_blocked = False
+        # Frames of so many bytes on the wire are packed for this peer; 0: none is.
+        self._packs_from = 0
+        self._window_bits = 0
 
     async def accept(self, subprotocol: str | None = None) -> None:
         """Complete the handshake. Nothing may be written before."""
@@ -76,8 +88,13 @@ class Transport:
         """Drop the connection without another word."""
         raise NotImplementedError
 
+    def _pack(self, agreement: Agreement, *, least: int) -> None:
+        """Pack messages of `least` bytes or more from now on, as was agreed on."""
+        self._packs_from = wire_bytes(least)
+        self._window_bits = agreement.window_bits
+
     def _note(self, frames: list[bytes]) -> None:
-        """Count text frames that are written."""
+        """Count data frames that are written."""
         session = self.session
         if session is not None:
             session.messages_out += len(frames)

@@ -15,7 +15,9 @@ Works around, each guarded by a test in `project/tests/live/`:
   holds nothing back for a connection we send to its socket ourselves, and give Twisted what
   the kernel does not take (`test_faults.py`, the clients that never read; `test_fanout.py`);
 * autobahn 26.10 takes 10 µs for a short message that arrives: whole text frames we read
-  ourselves, and leave it all others and every violation (`test_protocol.py`).
+  ourselves, and leave it all others and every violation (`test_protocol.py`);
+* autobahn goes through all that was read before it heeds a pause, and a little that was read can
+  unpack to very much: what is left waits until we read on (`test_deflate.py`, the bombs).
 """
 
 import functools
@@ -27,6 +29,7 @@ from typing import Any
 from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet import reactor, tcp
 
+from realtime.core.deflate import Agreement
 from realtime.core.errors import Disconnect
 from realtime.core.frames import cut_reason
 from realtime.transports.base import (
@@ -38,6 +41,7 @@ from realtime.transports.base import (
     Closed,
     Message,
 )
+from realtime.transports.daphne_deflate import HEADER, Deflate, agreement_with
 from realtime.transports.joining import Joining, current_turn
 from realtime.transports.texts import text_at
 
@@ -53,12 +57,23 @@ class GatewayProtocol(WebSocketProtocol):
     gateway: "DaphneTransport | None" = None
     # Of a peer that does not read, the last ping waits for an answer.
     unanswered_ping: bytes | None = None
+    # What we could agree on with this peer, if the application wants to.
+    agreement: Agreement | None = None
 
     def onConnect(self, request: Any) -> Any:
         self.failByDrop = False
         self.echoCloseCodeReason = True
         self.closeHandshakeTimeout = CLOSE_TIMEOUT_SECONDS
+        self.agreement = agreement_with(request)
         return super().onConnect(request)
+
+    def succeedHandshake(self, answer: Any) -> None:
+        """Let the peer in, with the subprotocol that the application has chosen."""
+        self.websocket_extensions = []
+        if self.gateway is not None and (agreement := self.gateway.agreed):
+            self._perMessageCompress = Deflate(self.maxMessagePayloadSize)
+            answer = (answer, {HEADER: agreement.header})
+        super().succeedHandshake(answer)
 
     def consumeData(self) -> None:
         """Take whole text frames ourselves; all else that is not a plain message is autobahn's."""
@@ -66,6 +81,12 @@ class GatewayProtocol(WebSocketProtocol):
             self._take_texts()
         if self.data or self.state != OPEN:
             super().consumeData()
+
+    def processData(self) -> bool:
+        """Leave what was read where it is while the application has enough."""
+        if self.is_reading_paused and self.state == OPEN:
+            return False
+        return bool(super().processData())
 
     def _take_texts(self) -> None:
         data, start = self.data, 0
@@ -112,6 +133,8 @@ class GatewayProtocol(WebSocketProtocol):
         if self.is_reading_paused:
             self.is_reading_paused = False
             self.transport.resumeProducing()
+            if self.data:
+                self.consumeData()
 
     def onPing(self, payload: bytes) -> None:
         """Answer at once, but only the latest to a peer that does not read (RFC 6455, 5.5.3)."""
@@ -170,7 +193,7 @@ class GatewayProtocol(WebSocketProtocol):
 class DaphneTransport(Joining):
     """Writes ready-made frames to the connection below autobahn."""
 
-    __slots__ = ("_connection", "_frames", "_protocol", "_socket", "_turn")
+    __slots__ = ("_connection", "_frames", "_protocol", "_socket", "_turn", "agreed")
 
     def __init__(
         self,
@@ -178,6 +201,7 @@ class DaphneTransport(Joining):
         send: Callable[[Message], Any],
         protocol: GatewayProtocol,
         frame_bytes: int,
+        deflate_bytes: int,
     ) -> None:
         super().__init__(receive, send)
         self._protocol = protocol
@@ -188,14 +212,21 @@ class DaphneTransport(Joining):
         protocol.gateway = self
         protocol.maxMessagePayloadSize = frame_bytes
         protocol.maxFramePayloadSize = frame_bytes
+        self.agreed = protocol.agreement if deflate_bytes else None
+        if self.agreed is not None:
+            self._pack(self.agreed, least=deflate_bytes)
 
     @classmethod
     def recognise(
-        cls, receive: Callable[[], Any], send: Callable[[Message], Any], frame_bytes: int
+        cls,
+        receive: Callable[[], Any],
+        send: Callable[[Message], Any],
+        frame_bytes: int,
+        deflate_bytes: int,
     ) -> "DaphneTransport | None":
         """Under daphne 4.2 `send` is `partial(server.handle_reply, protocol)`."""
         if isinstance(send, functools.partial) and isinstance(send.args[0], GatewayProtocol):
-            return cls(receive, send, send.args[0], frame_bytes)
+            return cls(receive, send, send.args[0], frame_bytes, deflate_bytes)
         return None
 
     async def accept(self, subprotocol: str | None = None) -> None:

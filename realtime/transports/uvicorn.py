@@ -15,6 +15,7 @@ from realtime.core.errors import Disconnect
 from realtime.transports.asgi import AsgiTransport
 from realtime.transports.base import CLOSE_TIMEOUT_SECONDS, OUTBOUND_HIGH, Message
 from realtime.transports.joining import Joining, current_turn
+from realtime.transports.uvicorn_deflate import Deflate, decline, extension_of
 
 # struct linger: on, for no time at all.
 RESET_AT_ONCE = struct.pack("ii", 1, 0)
@@ -23,7 +24,7 @@ RESET_AT_ONCE = struct.pack("ii", 1, 0)
 class UvicornTransport(Joining, AsgiTransport):
     """Writes ready-made frames to the asyncio transport below uvicorn's protocol."""
 
-    __slots__ = ("_connection", "_frames", "_held_pong", "_protocol", "_turn")
+    __slots__ = ("_connection", "_deflate", "_frames", "_held_pong", "_protocol", "_turn")
 
     def __init__(
         self,
@@ -31,6 +32,7 @@ class UvicornTransport(Joining, AsgiTransport):
         send: Callable[[Message], Any],
         protocol: Any,
         frame_bytes: int,
+        deflate_bytes: int,
     ) -> None:
         super().__init__(receive, send)
         self._protocol = protocol
@@ -38,22 +40,34 @@ class UvicornTransport(Joining, AsgiTransport):
         self._connection = protocol.transport
         self._frames = []
         self._turn = current_turn()
-        protocol.conn.max_message_size = frame_bytes
-        protocol.conn.max_fragment_size = frame_bytes
+        # There 0 is a limit, too.
+        protocol.conn.max_message_size = protocol.conn.max_fragment_size = frame_bytes or None
+        self._deflate = extension_of(protocol)
+        if not deflate_bytes:
+            decline(protocol)
+            self._deflate = None
+        if self._deflate is not None:
+            self._pack(self._deflate.agreement, least=deflate_bytes)
 
     @classmethod
     def recognise(
-        cls, receive: Callable[[], Any], send: Callable[[Message], Any], frame_bytes: int
+        cls,
+        receive: Callable[[], Any],
+        send: Callable[[Message], Any],
+        frame_bytes: int,
+        deflate_bytes: int,
     ) -> "UvicornTransport | None":
         """Under uvicorn 0.54 `send` is a bound method of the connection's protocol."""
         protocol = getattr(send, "__self__", None)
         if type(protocol).__name__ == "WebSocketsSansIOProtocol":
-            return cls(receive, send, protocol, frame_bytes)
+            return cls(receive, send, protocol, frame_bytes, deflate_bytes)
         return None
 
     async def accept(self, subprotocol: str | None = None) -> None:
-        await super().accept(subprotocol)
         protocol = self._protocol
+        if self._deflate is not None:
+            self._deflate.open(protocol.conn)
+        await super().accept(subprotocol)
         protocol.transport.set_write_buffer_limits(high=OUTBOUND_HIGH)
         protocol.writable = Writable(self)
         resume_writing = protocol.resume_writing
@@ -90,6 +104,8 @@ class UvicornTransport(Joining, AsgiTransport):
 
     def close(self, code: int, reason: str) -> None:
         self.flush()
+        if self._deflate is not None:
+            self._deflate.close()
         super().close(code, reason)
         # uvicorn holds the close frame back until the peer reads: do not wait for ever.
         loop = asyncio.get_running_loop()
@@ -104,9 +120,20 @@ class UvicornTransport(Joining, AsgiTransport):
 
     async def receive(self) -> str | bytes:
         message = await self._receive()
+        deflate = self._deflate
+        if deflate is not None and deflate.waiting:
+            self._read_on(deflate)
         if "error" in message:
             raise message["error"]
         return self._data_of(message)
+
+    def _read_on(self, deflate: Deflate) -> None:
+        """Let the parser go on with what it has when the application has taken everything."""
+        protocol = self._protocol
+        if protocol.queue.empty():
+            was_full, deflate.waiting = deflate.is_full, 0
+            if was_full and not protocol.close_sent:
+                protocol.data_received(b"")
 
     def abort(self) -> None:
         transport = self._protocol.transport

@@ -46,6 +46,13 @@ async def test_frames_arrive_in_order_as_text(wire: Wire, transport: AsgiTranspo
     assert [await wire.hear() for _ in range(3)] == ["one", "zwölf", "✓"]
 
 
+async def test_a_binary_frame_is_sent_as_bytes(wire: Wire, transport: AsgiTransport) -> None:
+    transport.write(Frame(b"\xff\x00", binary=True))
+    message = await wire.next()
+    assert message["bytes"] == b"\xff\x00"
+    assert "text" not in message
+
+
 async def test_text_and_binary_are_told_apart(wire: Wire, transport: AsgiTransport) -> None:
     wire.say("text")
     wire.say("")
