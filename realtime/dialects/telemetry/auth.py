@@ -24,14 +24,15 @@ from realtime.core.limits import Refusal
 from realtime.core.session import Principal
 from realtime.dialects.telemetry.device import DATABASE_AWAY, ask
 from realtime.dialects.telemetry.schema import (
+    MSGPACK,
     Auth,
     AuthResponse,
     Code,
     Outgoing,
+    PackedTelemetryDialect,
     Rejection,
+    TelemetryDialect,
     error,
-    frame,
-    parse,
     rejection_for,
 )
 from realtime.lobby import LobbyConsumer
@@ -39,7 +40,8 @@ from realtime.lobby import LobbyConsumer
 FIRST_SAY_WHO = error(
     Rejection(Code.NOT_AUTHENTICATED, 'the first message is {"type":"auth","token":…}')
 )
-TEXT_ONLY = error(Rejection(Code.BINARY, "this server takes text messages"))
+DIALECT = TelemetryDialect()
+PACKED_DIALECT = PackedTelemetryDialect()
 
 # Returns what another dialect of the same path answers to a first message that is its own.
 Foreign = Callable[[str], bytes | None]
@@ -50,15 +52,23 @@ class _Kind(msgspec.Struct):
 
 
 _decode_kind = msgspec.json.Decoder(_Kind).decode
+_unpack_kind = msgspec.msgpack.Decoder(_Kind).decode
 
 
 class TelemetryAuth(LobbyConsumer):
     """The first part of the conversation: `auth_response` is the first frame that is no error."""
 
+    dialect: TelemetryDialect = DIALECT
     foreign: Foreign | None = None
     scope: dict[str, Any]
     # The device whose account this is.
     own_device: int | None = None
+
+    async def accept(self, scope: dict[str, Any]) -> None:
+        """Let the peer in; from now on it is answered in the form that it has chosen."""
+        if scope.get("accepted_subprotocol") == MSGPACK:
+            self.dialect = PACKED_DIALECT
+        await super().accept(scope)
 
     async def identify(self, scope: dict[str, Any]) -> Principal:
         self.scope = scope
@@ -102,10 +112,11 @@ class TelemetryAuth(LobbyConsumer):
 
     def tell(self, message: Outgoing) -> None:
         """Send a message, before and after the peer is known."""
+        frame = self.dialect.frame(message)
         if self._session is None:
-            self.transport.write(frame(message))
+            self.transport.write(frame)
         else:
-            self.member.send(frame(message))
+            self.member.send(frame)
 
     async def _first_token(self) -> str:
         seconds = settings.AUTH_TIMEOUT_SECONDS
@@ -121,11 +132,11 @@ class TelemetryAuth(LobbyConsumer):
         self._leave_foreigner(data)
         while True:
             answer = FIRST_SAY_WHO
-            if isinstance(data, bytes):
-                answer = TEXT_ONLY
+            if isinstance(data, bytes) != self.dialect.is_packed:
+                answer = self.dialect.wrong_form
             else:
                 try:
-                    message = parse(data)
+                    message = self.dialect.parse(data)
                     if isinstance(message, Auth):
                         return message.token
                 except Failure as failure:
@@ -137,6 +148,8 @@ class TelemetryAuth(LobbyConsumer):
     def _leave_foreigner(self, first: str | bytes) -> None:
         """Answer a first message in another dialect's words, and end."""
         if self.foreign is None or isinstance(first, bytes) or _is_auth(first):
+            return
+        if self.dialect.is_packed:
             return
         answer = self.foreign(first)
         if answer is not None:
@@ -172,8 +185,9 @@ def refused(end: Disconnect, budget: Refusal | None = None) -> AuthResponse:
     )
 
 
-def _is_auth(text: str) -> bool:
+def _is_auth(data: str | bytes) -> bool:
     try:
-        return bool(_decode_kind(text).type == "auth")
-    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+        kind = _unpack_kind(data) if isinstance(data, bytes) else _decode_kind(data)
+        return bool(kind.type == "auth")
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
         return False

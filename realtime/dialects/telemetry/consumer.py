@@ -19,7 +19,7 @@ from realtime.core.events import SystemSampled
 from realtime.core.limits import DialectLimits, Flood, TokenBucket
 from realtime.dialects.telemetry import schema
 from realtime.dialects.telemetry.acks import SETTLE_SECONDS, WAITING_MAX, Acks, about
-from realtime.dialects.telemetry.auth import TEXT_ONLY, TelemetryAuth, refused
+from realtime.dialects.telemetry.auth import TelemetryAuth, refused
 from realtime.dialects.telemetry.batch import Batching
 from realtime.dialects.telemetry.device import Connected, Deliveries, Reporter, ask
 from realtime.dialects.telemetry.schema import (
@@ -43,7 +43,6 @@ from realtime.dialects.telemetry.schema import (
     TelemetryDialect,
     Unsubscribe,
     error,
-    parse,
     rejection_for,
 )
 from realtime.dialects.telemetry.subscriptions import Afterwards, Subscriptions, narrowed
@@ -51,12 +50,11 @@ from realtime.hub import Hub, Member
 from realtime.intake import Intake
 from realtime.lobby import Lobby
 
-DIALECT = TelemetryDialect()
 FLOOD_FACTOR = 3
 FLOOD_SECONDS = 5
 ERROR_REPORTS_PER_SECOND = 1
 # What a large message has to say somewhere, or it is not looked at.
-BATCH_MARK = '"batch"'
+BATCH_MARK = "batch"
 
 
 def no_sample() -> SystemSampled | None:
@@ -77,7 +75,6 @@ class Backing:
 class TelemetryConsumer(TelemetryAuth):
     """`/ws`, `/ws/device`, and `/ws/<channel>` for each `channel`."""
 
-    dialect = DIALECT
     endpoint = "telemetry"
 
     def __init__(
@@ -121,7 +118,7 @@ class TelemetryConsumer(TelemetryAuth):
             if self.own_device is not None:
                 await self._reporter.meet(self.own_device)
                 backing.intake.alive(self.own_device)
-                self._deliveries = Deliveries(self.own_device, member)
+                self._deliveries = Deliveries(self.own_device, member, self.dialect)
                 backing.connected.add(self._deliveries)
             given = await self._subscriptions.start()
             if given is not None:
@@ -144,7 +141,19 @@ class TelemetryConsumer(TelemetryAuth):
     # --- Messages ----------------------------------------------------------------------
 
     async def on_text(self, text: str) -> None:
-        answer = await self._answer_to(text)
+        if self.dialect.is_packed:
+            self.tell(self.dialect.wrong_form)
+        else:
+            await self._on_message(text)
+
+    async def on_binary(self, data: bytes) -> None:
+        if self.dialect.is_packed:
+            await self._on_message(data)
+        else:
+            self.tell(self.dialect.wrong_form)
+
+    async def _on_message(self, data: str | bytes) -> None:
+        answer = await self._answer_to(data)
         if answer is not None:
             self.tell(answer)
         if self._afterwards:
@@ -153,13 +162,10 @@ class TelemetryConsumer(TelemetryAuth):
         if self._acks.waiting >= most:
             await self._acks.wait_for_room(most)
 
-    async def on_binary(self, data: bytes) -> None:
-        self.tell(TEXT_ONLY)
-
-    async def _answer_to(self, text: str) -> Outgoing | None:
+    async def _answer_to(self, data: str | bytes) -> Outgoing | None:
         is_large, self._is_large = self._is_large, False
         try:
-            message = parse(text)
+            message = self.dialect.parse(data)
             kind = type(message)
             if kind is Batch:
                 return await self._answer_batch(message)
@@ -296,7 +302,7 @@ class TelemetryConsumer(TelemetryAuth):
         most = self.limits.message_bytes
         if most and len(memoryview(raw)) > most:
             raise self._too_large()
-        message = parse(raw)
+        message = self.dialect.parse(raw)
         if type(message) is Batch:
             raise Rejection(Code.NESTED_BATCH, "a batch holds no batch", field="type")
         return message
@@ -307,7 +313,7 @@ class TelemetryConsumer(TelemetryAuth):
 
     # --- Limits ------------------------------------------------------------------------
 
-    async def takes_early(self, wait: float) -> bool:
+    async def takes_early(self, wait: float, data: str | bytes) -> bool:
         """Say so and drop it; who floods us has to leave."""
         limit = self.limits.messages_per_second
         if self._flood.goes_on(time.monotonic()):
@@ -327,7 +333,9 @@ class TelemetryConsumer(TelemetryAuth):
 
     async def takes_large(self, data: str | bytes) -> bool:
         """Only a batch may have more bytes than a message, for each of its items has few."""
-        if isinstance(data, str) and BATCH_MARK in data:
+        is_packed = isinstance(data, bytes)
+        says_batch = BATCH_MARK.encode() in data if is_packed else f'"{BATCH_MARK}"' in data
+        if says_batch and is_packed == self.dialect.is_packed:
             self._is_large = self._session is not None
             return True
         self.tell(error(self._too_large()))
@@ -352,6 +360,7 @@ HANDLERS: dict[type, Handler] = {
 
 
 def on_narrowed(hub: Hub, member: Member, ended: list[str]) -> None:
-    """Tell a client which subscriptions its new role ended."""
+    """Tell a client of this dialect which subscriptions its new role ended."""
+    assert isinstance(member.dialect, TelemetryDialect)
     for message in narrowed(ended, f"{hub.epoch}-{hub.position}"):
-        member.send(schema.frame(message))
+        member.send(member.dialect.frame(message))

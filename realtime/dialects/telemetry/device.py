@@ -27,6 +27,7 @@ from realtime.dialects.telemetry.schema import (
     Rejection,
     Status,
     Telemetry,
+    TelemetryDialect,
     measured,
 )
 from realtime.hub import Member
@@ -36,6 +37,7 @@ logger = logging.getLogger("vitalwire.commands")
 
 DATABASE_AWAY = "the database does not answer now: try again later"
 OFFLINE = "offline"
+JSON = TelemetryDialect()
 
 
 async def ask(service: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -172,9 +174,10 @@ class Reporter:
 class Deliveries:
     """Takes a device's commands for one connection of it; whoever takes one delivers it."""
 
-    def __init__(self, device_id: int, member: Member) -> None:
+    def __init__(self, device_id: int, member: Member, dialect: TelemetryDialect = JSON) -> None:
         self.device_id = device_id
         self._member = member
+        self._dialect = dialect
         self._is_due = False
         self._task: asyncio.Task[None] | None = None
 
@@ -208,7 +211,7 @@ class Deliveries:
             for command in taken:
                 if not transport.is_open:
                     logger.warning("command %d was sent to nobody", command.pk)
-                self._member.send(schema.frame(_command(command)))
+                self._member.send(self._dialect.frame(_command(command)))
 
 
 def _command(command: Any) -> schema.Command:

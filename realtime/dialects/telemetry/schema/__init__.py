@@ -21,22 +21,24 @@ from realtime.dialects.telemetry.schema.incoming import (
     parse,
 )
 from realtime.dialects.telemetry.schema.outgoing import (
+    MSGPACK,
     Accepted,
     AuthResponse,
     BatchResponse,
     Command,
     Error,
     Outgoing,
+    PackedTelemetryDialect,
     Pong,
     Subscribed,
     TelemetryAck,
     TelemetryDialect,
     Unsubscribed,
     error,
-    frame,
 )
 
 __all__ = [
+    "MSGPACK",
     "Accepted",
     "AnyIncoming",
     "Auth",
@@ -51,6 +53,7 @@ __all__ = [
     "ErrorReport",
     "Heartbeat",
     "Outgoing",
+    "PackedTelemetryDialect",
     "Ping",
     "Pong",
     "Rejection",
@@ -63,7 +66,6 @@ __all__ = [
     "Unsubscribe",
     "Unsubscribed",
     "error",
-    "frame",
     "measured",
     "parse",
     "rejection_for",

@@ -1,5 +1,6 @@
 """What clients and devices send: one decoder for all of it, one pass over each message."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -8,7 +9,7 @@ from msgspec import Meta
 
 from realtime.core.errors import Invalid
 from realtime.core.events import Measured
-from realtime.core.problems import problem_of
+from realtime.core.problems import Problem, problem_of
 from realtime.core.texts import check_free, check_text
 from realtime.dialects.telemetry.schema.codes import Code, Rejection
 
@@ -114,6 +115,12 @@ class ErrorReport(Incoming, tag="error_report"):
     message: Any = None
 
 
+class Parts(msgspec.Struct):
+    """A report whose values are not looked at yet."""
+
+    telemetry: dict[str, msgspec.Raw]
+
+
 AnyIncoming = (
     Telemetry
     | Batch
@@ -130,10 +137,7 @@ Source = str | msgspec.Raw
 
 _decode = msgspec.json.Decoder(AnyIncoming).decode
 _decode_value = msgspec.json.Decoder(Value).decode
-
-
-class _Parts(msgspec.Struct):
-    telemetry: dict[str, msgspec.Raw]
+_decode_parts = msgspec.json.Decoder(Parts).decode
 
 
 def parse(source: Source) -> AnyIncoming:
@@ -146,7 +150,7 @@ def parse(source: Source) -> AnyIncoming:
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as error:
         raise _unreadable(error, source) from None
     if type(message) is not Telemetry and type(message) is not Batch:
-        _check_texts(message)
+        check_texts(message)
     return message
 
 
@@ -199,11 +203,12 @@ def _in_utc(moment: datetime | float, field: str) -> datetime:
         raise Invalid(f"{field}: no time between the years 1 and 9999", field=field) from None
 
 
-def _check_texts(message: AnyIncoming | Filters, place: str = "") -> None:
+def check_texts(message: AnyIncoming | Filters, place: str = "") -> None:
+    """Raises Invalid for a text that may not be: NUL, control characters, no floor."""
     for name in message.__struct_fields__:
         value = getattr(message, name)
         if isinstance(value, Filters):
-            _check_texts(value, f"{name}.")
+            check_texts(value, f"{name}.")
         elif name in ("error", "message", "result"):
             check_free(value, name)
         elif isinstance(value, list):
@@ -215,7 +220,11 @@ def _check_texts(message: AnyIncoming | Filters, place: str = "") -> None:
 
 
 def _unreadable(error: Exception, source: Source) -> Rejection:
-    problem = problem_of(error, source, lambda: _bad_metric(source))
+    return rejection_of(problem_of(error, source, lambda: _bad_metric(source)))
+
+
+def rejection_of(problem: Problem) -> Rejection:
+    """Return a problem of any message in this dialect's words."""
     field, text = problem.field, problem.text
     if not problem.is_json:
         return Rejection(Code.NOT_JSON, text)
@@ -226,15 +235,19 @@ def _unreadable(error: Exception, source: Source) -> Rejection:
     if field == "channel" and text.startswith("invalid enum"):
         return Rejection(Code.UNKNOWN_CHANNEL, f"unknown channel: {text}", field=field)
     if not field:
-        return Rejection(Code.NO_MESSAGE, f"a message is a JSON object: {text}")
+        return Rejection(Code.NO_MESSAGE, f"a message is an object: {text}")
     return Rejection(Code.INVALID_FIELD, f"{field}: {text}", field=field)
 
 
 def _bad_metric(source: Source) -> str:
+    return first_wrong(_decode_parts(source), _decode_value)
+
+
+def first_wrong(parts: Parts, decode: Callable[[msgspec.Raw], Value]) -> str:
     """Return the name of the first metric whose value cannot be read."""
-    for name, raw in msgspec.json.decode(source, type=_Parts).telemetry.items():
+    for name, raw in parts.telemetry.items():
         try:
-            _decode_value(raw)
+            decode(raw)
         except msgspec.ValidationError:
             return name[:METRIC_MAX]
     return "*"

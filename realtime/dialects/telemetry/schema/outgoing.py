@@ -1,10 +1,10 @@
 """What the server sends: answers, and events in this dialect's words."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from realtime.core.events import (
     AlertRaised,
@@ -17,7 +17,15 @@ from realtime.core.events import (
 )
 from realtime.core.frames import Frame
 from realtime.core.session import Gap
-from realtime.dialects.telemetry.schema.codes import Rejection
+from realtime.dialects.telemetry.schema.codes import Code, Rejection
+from realtime.dialects.telemetry.schema.incoming import AnyIncoming, parse
+from realtime.dialects.telemetry.schema.packed import encode_packed, parse_packed
+
+# The subprotocol of those who speak MessagePack.
+MSGPACK = "vitalwire.msgpack"
+
+# Aware, and written in UTC.
+Moment = Annotated[datetime, Meta(tz=True)]
 
 _encode = msgspec.json.Encoder().encode
 
@@ -61,8 +69,8 @@ class Unsubscribed(Outgoing, tag="unsubscribed"):
 
 
 class Pong(Outgoing, tag="pong"):
-    timestamp: str | int | float | datetime
-    server_time: datetime
+    timestamp: Annotated[Any, Meta(extra_json_schema={"type": ["string", "number"]})]
+    server_time: Moment
 
 
 class TelemetryAck(Outgoing, tag="telemetry_ack"):
@@ -94,12 +102,11 @@ class Error(Outgoing, tag="error", omit_defaults=True):
     command_id: int | None = None
 
 
+Answer = Accepted | AuthResponse | Error | Pong | Subscribed | TelemetryAck | Unsubscribed
+
+
 class BatchResponse(Outgoing, tag="batch_response"):
-    results: list[Any]
-
-
-def frame(message: Outgoing) -> Frame:
-    return Frame(_encode(message))
+    results: list[Answer]
 
 
 def error(rejection: Rejection) -> Error:
@@ -114,55 +121,68 @@ class Shown(msgspec.Struct, frozen=True, gc=False):
 
     value: float
     unit: str
-    timestamp: datetime
+    timestamp: Moment
     min: float | UnsetType = UNSET
     max: float | UnsetType = UNSET
     count: int | UnsetType = UNSET
 
 
 class TelemetryUpdate(Outgoing, kw_only=True, tag="telemetry_update"):
-    channel: str = "telemetry"
+    channel: Literal["telemetry"] = "telemetry"
     device_id: int
     telemetry: dict[str, Shown]
 
 
+class AlertNumbers(msgspec.Struct, frozen=True, gc=False):
+    """Null where there is no number."""
+
+    threshold_value: float | None
+    actual_value: float | None
+
+
 class AlertFrame(Outgoing, kw_only=True, tag="alert"):
-    channel: str = "alerts"
+    channel: Literal["alerts"] = "alerts"
     alert_id: int
     device_id: int | None
     severity: str
     title: str
     message: str
-    timestamp: datetime
-    metadata: dict[str, float | None]
+    timestamp: Moment
+    metadata: AlertNumbers
     position: str | UnsetType = UNSET
 
 
 class AlertUpdate(Outgoing, kw_only=True, tag="alert_update"):
-    channel: str = "alerts"
+    channel: Literal["alerts"] = "alerts"
     alert_id: int
     device_id: int | None
     status: str
     by: str
-    timestamp: datetime
+    timestamp: Moment
     position: str | UnsetType = UNSET
 
 
+class LastSeen(msgspec.Struct, frozen=True, gc=False):
+    """When the device gave the last sign of life; null if never."""
+
+    last_seen: Moment | None
+
+
 class DeviceStatusUpdate(Outgoing, kw_only=True, tag="device_status_update"):
-    channel: str = "devices"
+    channel: Literal["devices"] = "devices"
     device_id: int
     old_status: str
     new_status: str
-    timestamp: datetime
+    timestamp: Moment
     reason: str
-    metadata: dict[str, datetime | None]
+    metadata: LastSeen
     position: str | UnsetType = UNSET
 
 
 class SystemStatusUpdate(Outgoing, kw_only=True, tag="system_status_update"):
-    channel: str = "system"
+    channel: Literal["system"] = "system"
     metrics: dict[str, int | float]
-    timestamp: datetime
+    timestamp: Moment
 
 
 class GapFrame(Outgoing, kw_only=True, tag="gap"):
@@ -172,8 +192,8 @@ class GapFrame(Outgoing, kw_only=True, tag="gap"):
     """
 
     channel: str | None
-    from_: datetime | None = msgspec.field(name="from")
-    to: datetime | None
+    from_: Moment | None = msgspec.field(name="from")
+    to: Moment | None
     skipped: int
 
 
@@ -181,14 +201,40 @@ class TelemetryDialect:
     """Devices, their values and alerts, and this system. Commands go to their device alone."""
 
     name = "telemetry"
+    overtakes = False
+    # Whether messages are binary ones, both ways.
+    is_packed = False
+    wrong_form = error(
+        Rejection(
+            Code.BINARY,
+            "this connection speaks JSON in text messages: "
+            f"offer the subprotocol {MSGPACK} for binary ones",
+        )
+    )
 
-    def render(self, event: Event, position: str | None) -> bytes | None:
+    def parse(self, source: Any) -> AnyIncoming:
+        """Return a client's message. Raises Rejection or Invalid."""
+        return parse(source)
+
+    def frame(self, message: Outgoing) -> Frame:
+        """Return an answer ready to be sent."""
+        return Frame(self.encode(message), binary=self.is_packed)
+
+    def encode(self, message: Outgoing) -> bytes:
+        return _encode(message)
+
+    def render(
+        self, event: Event, position: str | None, *, recover_from: str | None = None
+    ) -> bytes | None:
         frame = _frame_of(event, UNSET if position is None else position)
-        return None if frame is None else _encode(frame)
+        return None if frame is None else self.encode(frame)
+
+    def is_binary(self, event: Event | Gap) -> bool:
+        return self.is_packed
 
     def render_gap(self, gap: Gap) -> bytes | None:
         first, last = gap.first_at, gap.last_at
-        return _encode(
+        return self.encode(
             GapFrame(
                 channel=gap.root or None,
                 from_=first and _utc(first),
@@ -196,6 +242,22 @@ class TelemetryDialect:
                 skipped=gap.skipped,
             )
         )
+
+
+class PackedTelemetryDialect(TelemetryDialect):
+    """The same in MessagePack."""
+
+    name = "telemetry.msgpack"
+    is_packed = True
+    wrong_form = error(
+        Rejection(Code.TEXT, "this connection speaks MessagePack in binary messages")
+    )
+
+    def parse(self, source: Any) -> AnyIncoming:
+        return parse_packed(source)
+
+    def encode(self, message: Outgoing) -> bytes:
+        return encode_packed(message)
 
 
 def _frame_of(event: Event, position: str | UnsetType) -> Outgoing | None:
@@ -214,10 +276,7 @@ def _frame_of(event: Event, position: str | UnsetType) -> Outgoing | None:
                 title=event.title,
                 message=event.message,
                 timestamp=_utc(event.at),
-                metadata={
-                    "threshold_value": event.threshold_value,
-                    "actual_value": event.actual_value,
-                },
+                metadata=AlertNumbers(event.threshold_value, event.actual_value),
                 position=position,
             )
         case AlertUpdated():
@@ -237,7 +296,7 @@ def _frame_of(event: Event, position: str | UnsetType) -> Outgoing | None:
                 new_status=event.new_status,
                 timestamp=_utc(event.at),
                 reason=event.reason,
-                metadata={"last_seen": None if seen is None else _utc(seen)},
+                metadata=LastSeen(None if seen is None else _utc(seen)),
                 position=position,
             )
     return None

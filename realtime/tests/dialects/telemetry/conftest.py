@@ -18,9 +18,13 @@ class Row:
         self.pk = pk
 
 
-@pytest.fixture
-async def server(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
+@pytest.fixture(params=[False, True], ids=["json", "msgpack"])
+async def server(
+    request: pytest.FixtureRequest, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Server]:
+    """Yield a server whose clients speak JSON, and one whose clients speak MessagePack."""
     server = Server(hub)
+    server.is_packed = request.param
 
     async def principal_of(token: str) -> Principal:
         found = server.tokens.get(token, BadToken(TokenProblem.MALFORMED))

@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgpack
+
 from devices.latest import Latest
 from devices.readings import Report
 from devices.registry import Known, Registry
@@ -15,6 +17,7 @@ from realtime.core.limits import DialectLimits
 from realtime.core.session import Principal
 from realtime.dialects.telemetry.consumer import Backing, TelemetryConsumer
 from realtime.dialects.telemetry.device import Connected
+from realtime.dialects.telemetry.schema import MSGPACK
 from realtime.hub import Hub
 from realtime.lobby import Lobby
 from realtime.tests.doubles import principal, user_id_of
@@ -105,6 +108,8 @@ class Server:
             "device": device_account(),
         }
         self.clients: list[Client] = []
+        # Whether its clients speak MessagePack.
+        self.is_packed = False
 
     def consumer(
         self, limits: DialectLimits = NO_LIMITS, *, budget: Any = None, channel: Any = None
@@ -121,7 +126,10 @@ class Server:
         self, consumer: TelemetryConsumer | None = None, query: str = ""
     ) -> "Client":
         """Return a client that is let in and has said nothing yet."""
-        client = Client(Wire(path="/ws", query_string=query.encode()))
+        wire = Wire(path="/ws", query_string=query.encode())
+        if self.is_packed:
+            wire.scope["accepted_subprotocol"] = MSGPACK
+        client = Client(wire, is_packed=self.is_packed)
         self.clients.append(client)
         await client.wire.opened(consumer or self.consumer())
         return client
@@ -137,16 +145,42 @@ class Server:
 
 
 class Client:
-    """A client of the dialect: sends and hears JSON."""
+    """A client of the dialect: sends and hears JSON, or the same in MessagePack."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, *, is_packed: bool = False) -> None:
         self.wire = wire
+        self.is_packed = is_packed
 
     def send(self, **message: Any) -> None:
-        self.wire.say(json.dumps(message))
+        self.say(json.dumps(message))
+
+    def size_of(self, message: Any) -> int:
+        """Return how many bytes a message has as this client writes it."""
+        return len(msgpack.packb(message)) if self.is_packed else len(json.dumps(message))
+
+    def say(self, text: str) -> None:
+        """Send a message that is written in JSON; what is none goes as it is."""
+        if not self.is_packed:
+            self.wire.say(text)
+            return
+        try:
+            self.wire.say_bytes(msgpack.packb(json.loads(text)))
+        except ValueError:
+            self.wire.say_bytes(text.encode())
+
+    def say_wrongly(self) -> None:
+        """Send a binary message where text is spoken, and text where it is not."""
+        if self.is_packed:
+            self.wire.say('{"type":"ping"}')
+        else:
+            self.wire.say_bytes(msgpack.packb({"type": "ping"}))
 
     async def hear(self) -> Any:
-        return json.loads(await self.wire.hear())
+        message = await self.wire.next()
+        assert message["type"] == "websocket.send", message
+        if self.is_packed:
+            return msgpack.unpackb(message["bytes"])
+        return json.loads(message["text"])
 
     async def ask(self, **message: Any) -> Any:
         """Send a message and return what is answered."""

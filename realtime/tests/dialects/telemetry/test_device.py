@@ -52,7 +52,7 @@ def services(monkeypatch: pytest.MonkeyPatch) -> Services:
 
 async def test_a_device_s_report_is_taken_in_as_it_was_measured(server: Server) -> None:
     client = await server.client("device")
-    client.wire.say(examples.TELEMETRY)
+    client.say(examples.TELEMETRY)
     assert await client.hear() == {
         "type": "telemetry_ack",
         "id": "a1",
@@ -130,7 +130,7 @@ async def test_another_role_counts_from_the_next_message(server: Server, hub: Hu
 
 async def test_a_heartbeat_is_a_sign_of_life_and_not_answered(server: Server) -> None:
     client = await server.client("device")
-    client.wire.say(examples.HEARTBEAT)
+    client.say(examples.HEARTBEAT)
     assert (await client.ask(type="ping"))["type"] == "pong"
     assert server.intake.signs_of_life == [1, 1]
 
@@ -146,7 +146,7 @@ async def test_who_is_no_device_names_one(server: Server) -> None:
 
 async def test_a_status_is_set(server: Server, services: Services) -> None:
     client = await server.client("device")
-    client.wire.say(examples.STATUS)
+    client.say(examples.STATUS)
     assert (await client.ask(type="ping"))["type"] == "pong"
     expected = (devices.change_status, 1, "maintenance", {"reason": "cleaning"})
     assert services.asked == [expected]
@@ -196,7 +196,7 @@ class Row:
 async def test_how_a_command_went_is_kept(server: Server, services: Services) -> None:
     services.answer = Row(7)
     client = await server.client("device")
-    client.wire.say(examples.COMMAND_RESPONSE)
+    client.say(examples.COMMAND_RESPONSE)
     assert (await client.ask(type="ping"))["type"] == "pong"
     told = {"device_id": 1, "status": "executed", "result": {}}
     assert services.asked == [(commands.end_command, 7, told)]
@@ -205,7 +205,7 @@ async def test_how_a_command_went_is_kept(server: Server, services: Services) ->
 async def test_a_person_may_say_how_any_command_went(server: Server, services: Services) -> None:
     services.answer = Row(7, 2)
     client = await server.client("operator")
-    client.wire.say(examples.COMMAND_RESPONSE)
+    client.say(examples.COMMAND_RESPONSE)
     assert (await client.ask(type="ping"))["type"] == "pong"
     assert services.asked[0][2]["device_id"] is None
     assert server.intake.signs_of_life == [2]
@@ -223,7 +223,7 @@ async def test_a_command_that_is_not_the_device_s_or_ended_is_told(
 ) -> None:
     services.answer = problem
     client = await server.client("device")
-    client.wire.say(examples.COMMAND_RESPONSE)
+    client.say(examples.COMMAND_RESPONSE)
     refusal = await client.hear()
     assert (refusal["code"], refusal.get("field")) == (code, field)
 
@@ -358,7 +358,7 @@ async def test_who_signs_in_as_a_device_is_connected_until_it_leaves(
 
 async def test_an_error_report_is_kept_and_not_answered(server: Server, services: Services) -> None:
     client = await server.client()
-    client.wire.say(examples.ERROR_REPORT)
+    client.say(examples.ERROR_REPORT)
     assert (await client.ask(type="ping"))["type"] == "pong"
     (asked,) = services.asked
     assert asked[1] == {
@@ -371,8 +371,8 @@ async def test_an_error_report_is_kept_and_not_answered(server: Server, services
 
 async def test_error_reports_are_limited(server: Server, services: Services) -> None:
     client = await server.client()
-    client.wire.say(examples.ERROR_REPORT)
-    client.wire.say(examples.ERROR_REPORT)
+    client.say(examples.ERROR_REPORT)
+    client.say(examples.ERROR_REPORT)
     refusal = await client.hear()
     assert (refusal["code"], refusal["limit"]) == ("rate_limited", 1)
     assert len(services.asked) == 1

@@ -31,7 +31,6 @@ from realtime.dialects.telemetry.schema import (
     TelemetryDialect,
     Unsubscribe,
     error,
-    frame,
     measured,
     parse,
     rejection_for,
@@ -52,7 +51,7 @@ NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
 
 
 def said(message: Outgoing) -> Any:
-    return json.loads(frame(message).payload)
+    return json.loads(TelemetryDialect().frame(message).payload)
 
 
 def read(text: str) -> None:

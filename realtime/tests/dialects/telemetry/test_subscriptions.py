@@ -30,7 +30,7 @@ def cohorts_of(hub: Hub) -> dict[str, Filter]:
 
 
 async def say(client: Client, text: str) -> Any:
-    client.wire.say(text)
+    client.say(text)
     return await client.hear()
 
 
