@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from enum import StrEnum, auto
 from uuid import UUID
@@ -16,6 +16,9 @@ from accounts.tokens import BadToken, Claims, TokenProblem
 from realtime.core.session import Principal
 
 logger = logging.getLogger("vitalwire.accounts")
+
+# The endpoints whose dialects have direct messages.
+MESSAGING = frozenset({"pubsub", "jwebsocket"})
 
 
 class Right(StrEnum):
@@ -147,3 +150,19 @@ def _principal(user: User, token: Claims | Principal) -> Principal:
         issued_at=token.issued_at,
         expires_at=token.expires_at,
     )
+
+
+def find_recipient(target: str) -> UUID | None:
+    """Return whom a direct message to `target`, an id or a username, is for.
+
+    None where there is no such account, or one that could never read it.
+    """
+    if not target.isprintable():
+        return None  # Nobody is called that, and PostgreSQL refuses to look for NUL.
+    active = User.objects.filter(is_active=True).select_related("role")
+    user = None
+    # An id first: nobody gets what is another's by calling themselves so.
+    with suppress(ValueError):
+        user = active.filter(pk=UUID(target)).first()
+    user = user or active.filter(username=target).first()
+    return user.pk if user is not None and MESSAGING & set(user.role.endpoints) else None

@@ -21,23 +21,7 @@ from accounts import roles
 from accounts.roles import resolve_role_name
 from realtime.core.errors import BadTopic
 from realtime.core.filters import OWN
-from realtime.core.topics import check_pattern, root_of
-
-# Private or internal: no role can be given these to hear.
-_NEVER_HEARD = frozenset({"users", "control"})
-# The system itself speaks on these: no role can be given them to publish to.
-_NEVER_PUBLISHED = frozenset(
-    {
-        "telemetry",
-        "alerts",
-        "devices",
-        "surgeries",
-        "system",
-        "presence",
-        "commands",
-        *_NEVER_HEARD,
-    }
-)
+from realtime.core.topics import NEVER_HEARD, RESERVED, check_pattern, root_of
 
 
 class Remembering(models.Model):
@@ -90,12 +74,12 @@ class Remembering(models.Model):
 
 def check_subscribe_pattern(pattern: str) -> None:
     """Raise ValidationError unless a role may hear `pattern`; `own:` may stand before it."""
-    _check_pattern(pattern.removeprefix(OWN), refused=_NEVER_HEARD)
+    _check_pattern(pattern.removeprefix(OWN), refused=NEVER_HEARD)
 
 
 def check_publish_pattern(pattern: str) -> None:
     """Raise ValidationError unless a role may publish to `pattern`."""
-    _check_pattern(pattern, refused=_NEVER_PUBLISHED)
+    _check_pattern(pattern, refused=RESERVED)
 
 
 def _check_pattern(pattern: str, *, refused: frozenset[str]) -> None:

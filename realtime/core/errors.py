@@ -29,6 +29,10 @@ class BadTopic(Invalid):
     """Raised when a topic or a pattern breaks the grammar of `core/topics.py`."""
 
 
+class Unauthorized(Failure):
+    """Raised when a token that came on an open connection is no good; the old one still counts."""
+
+
 class Forbidden(Failure):
     """Raised when the principal may not do this to this object."""
 
@@ -39,6 +43,19 @@ class NotFound(Failure):
 
 class Conflict(Failure):
     """Raised when the object's state does not allow this any more."""
+
+
+class OverLimit(Failure):
+    """Raised when something does not fit: `limit` is what may be, `used` what there is already.
+
+    `kind` names what is counted, in one word of the dialect's: bytes, files.
+    """
+
+    def __init__(self, message: str, *, kind: str, limit: int, used: int = 0) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.limit = limit
+        self.used = used
 
 
 class Unavailable(Failure):

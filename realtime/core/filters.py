@@ -11,13 +11,14 @@ from uuid import UUID
 import msgspec
 
 from realtime.core.events import (
+    NOTIFICATIONS,
     AlertEvent,
     DeviceStatusChanged,
     Event,
     SystemSampled,
     TelemetryReceived,
 )
-from realtime.core.topics import matches, overlaps
+from realtime.core.topics import matches, overlaps, root_of
 
 OWN = "own:"
 
@@ -73,34 +74,38 @@ class Scope(msgspec.Struct, frozen=True):
     """The right: patterns heard from anyone, and patterns heard of one's own things only.
 
     `owner` is set only when `own` is not empty, so that two operators are equal and two
-    surgeons are not.
+    surgeons are not. `role` is kept only for topics where an event may be for one role.
     """
 
     anyone: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
     owner: UUID | None = None
+    role: str = ""
 
     @classmethod
-    def of(cls, patterns: tuple[str, ...], user_id: UUID) -> "Scope":
+    def of(cls, patterns: tuple[str, ...], user_id: UUID, role: str = "") -> "Scope":
         """Read a role's patterns; `own:surgeries.*` hears only what `user_id` owns.
 
         Everyone hears `users.<own id>`.
         """
         anyone = tuple(p for p in patterns if not p.startswith(OWN))
         own = tuple(p.removeprefix(OWN) for p in patterns if p.startswith(OWN))
-        return cls(anyone, own, user_id if own else None)
+        return cls(anyone, own, user_id if own else None, role)
 
     def narrowed(self, pattern: str) -> "Scope":
         """Keep what can matter for `pattern`: fewer distinct scopes, fewer cohorts."""
         own = tuple(p for p in self.own if overlaps(p, pattern))
         anyone = tuple(p for p in self.anyone if overlaps(p, pattern))
-        return Scope(anyone, own, self.owner if own else None)
+        role = self.role if root_of(pattern) == NOTIFICATIONS else ""
+        return Scope(anyone, own, self.owner if own else None, role)
 
     @property
     def is_empty(self) -> bool:
         return not self.anyone and not self.own
 
     def admits(self, event: Event) -> bool:
+        if event.audience is not None and event.audience != self.role:
+            return False
         topic = event.topic
         if _any_matches(self.anyone, topic):
             return True

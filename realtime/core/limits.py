@@ -21,6 +21,8 @@ class DialectLimits(msgspec.Struct, frozen=True, kw_only=True):
     message_bytes: int = 0
     frame_bytes: int = 0
     batch_items: int = 0
+    # What we send of so many bytes or more is packed, for whoever offers permessage-deflate.
+    deflate_bytes: int = 0
 
 
 class TokenBucket:

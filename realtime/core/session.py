@@ -1,12 +1,19 @@
 """Who is connected and what they hear: the state of one conversation, without its I/O."""
 
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 from uuid import UUID
 
 import msgspec
 
+from realtime.core.events import private_topic
 from realtime.core.filters import Scope
+from realtime.core.topics import RESERVED, matches, root_of
+
+# Streams are for whoever may hear what people talk about.
+STREAMS = "streams"
+EVERY_STREAM = f"{STREAMS}.**"
+TALK = "chat.**"
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,10 +36,36 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     def may_open(self, endpoint: str) -> bool:
         return endpoint in self.endpoints
 
+    def may_publish(self, topic: str) -> bool:
+        """Tell whether they may say something on `topic`, which is a good one."""
+        root = root_of(topic)
+        if root in RESERVED:
+            return False
+        if root == STREAMS and self.may_stream:
+            return True
+        return any(matches(pattern, topic) for pattern in self.publish)
+
+    @property
+    def hears_streams(self) -> bool:
+        return TALK in self.subscribe
+
+    @property
+    def may_stream(self) -> bool:
+        """Whether they may send to the streams that they hear: who only reads may not."""
+        return self.hears_streams and self.may_message
+
+    @property
+    def may_message(self) -> bool:
+        """Whether they may write to other users: whoever may say nothing may not."""
+        return bool(self.publish)
+
     @property
     def scope(self) -> Scope:
-        """What this principal may hear, the private topic included."""
-        return Scope.of((*self.subscribe, f"users.{self.user_id}"), self.user_id)
+        """What this principal may hear, the private topic and streams included."""
+        also = [private_topic(self.user_id)]
+        if self.hears_streams and EVERY_STREAM not in self.subscribe:
+            also.append(EVERY_STREAM)
+        return Scope.of((*self.subscribe, *also), self.user_id, self.role)
 
 
 class Tap(Protocol):
@@ -85,6 +118,10 @@ class Gap(msgspec.Struct, frozen=True):
     skipped: int
     first_at: datetime | None = None
     last_at: datetime | None = None
+
+    @property
+    def reason(self) -> Literal["slow_reader", "no_longer_kept"]:
+        return "slow_reader" if self.root else "no_longer_kept"
 
     def widened(self, at: datetime) -> "Gap":
         """Count one more event, of time `at`."""

@@ -13,6 +13,19 @@ MAX_DEPTH = 8
 ONE = "*"
 REST = "**"
 
+# Private or internal: no role can be given these to hear.
+NEVER_HEARD = frozenset({"users", "control"})
+# The system itself speaks on these: nobody can be given them to publish to.
+RESERVED = NEVER_HEARD | {
+    "telemetry",
+    "alerts",
+    "devices",
+    "surgeries",
+    "system",
+    "presence",
+    "commands",
+}
+
 
 def _segments(name: str) -> list[str]:
     if not name or len(name) > MAX_LENGTH:

@@ -70,16 +70,24 @@ class FakeTransport(Transport):
 class PlainDialect:
     """Says the kind and the position of everything, and counts how often it was asked."""
 
+    overtakes = False
+
     def __init__(self, name: str = "plain", *, deaf_to: Iterable[str] = ()) -> None:
         self.name = name
         self.renders = 0
         self._deaf_to = frozenset(deaf_to)
 
-    def render(self, event: Event, position: str | None) -> bytes | None:
+    def render(
+        self, event: Event, position: str | None, *, recover_from: str | None = None
+    ) -> bytes | None:
         self.renders += 1
         if event.kind in self._deaf_to:
             return None
-        return f"{event.id} {position or 'live'}".encode()
+        told = f"{event.id} {position or 'live'}"
+        return (told if recover_from is None else f"{told} ({recover_from})").encode()
+
+    def is_binary(self, event: Event) -> bool:
+        return False
 
     def render_gap(self, gap: Gap) -> bytes | None:
         return f"gap {gap.skipped} {gap.root}".rstrip().encode()
@@ -98,6 +106,7 @@ def principal(
     *,
     role: str = "ROLE_OPERATOR",
     subscribe: tuple[str, ...] = OPERATOR_HEARS,
+    publish: tuple[str, ...] = (),
     endpoints: Iterable[str] = ("pubsub",),
     expires_at: datetime | None = None,
 ) -> Principal:
@@ -107,7 +116,7 @@ def principal(
         role=role,
         endpoints=frozenset(endpoints),
         subscribe=subscribe,
-        publish=(),
+        publish=publish,
         token_id=f"token of {username}",
         issued_at=NOW,
         # The consumers compare with the real clock.

@@ -9,7 +9,9 @@ import msgspec
 from realtime.core.events.base import CONTROL, Event
 from realtime.core.events.control import (
     AccessChanged,
+    ConnectionEnded,
     DevicesChanged,
+    Forgotten,
     MessageWatchChanged,
     RecordingClaimed,
     RulesChanged,
@@ -27,6 +29,21 @@ from realtime.core.events.devices import (
     SystemSampled,
     TelemetryReceived,
 )
+from realtime.core.events.messages import (
+    NOTIFICATIONS,
+    USERS,
+    Action,
+    DirectMessageSent,
+    Message,
+    Notified,
+    PresenceChanged,
+    Published,
+    StreamChunkSent,
+    expiry_of,
+    presence_topic,
+    private_topic,
+    rank_of,
+)
 from realtime.core.events.surgeries import (
     SurgeryAnalysed,
     SurgeryCompleted,
@@ -38,22 +55,33 @@ from realtime.core.events.surgeries import (
 
 __all__ = [
     "CONTROL",
+    "NOTIFICATIONS",
     "SYSTEM",
+    "USERS",
     "AccessChanged",
+    "Action",
     "AlertEvent",
     "AlertRaised",
     "AlertUpdated",
     "AnyEvent",
     "CommandEnded",
     "CommandIssued",
+    "ConnectionEnded",
     "DeviceEvent",
     "DeviceStatusChanged",
     "DevicesChanged",
+    "DirectMessageSent",
     "Event",
+    "Forgotten",
     "Measured",
+    "Message",
     "MessageWatchChanged",
+    "Notified",
+    "PresenceChanged",
+    "Published",
     "RecordingClaimed",
     "RulesChanged",
+    "StreamChunkSent",
     "SurgeryAnalysed",
     "SurgeryCompleted",
     "SurgeryEvent",
@@ -64,6 +92,10 @@ __all__ = [
     "TelemetryReceived",
     "decode",
     "encode",
+    "expiry_of",
+    "presence_topic",
+    "private_topic",
+    "rank_of",
 ]
 
 AnyEvent = (
@@ -79,11 +111,18 @@ AnyEvent = (
     | CommandIssued
     | CommandEnded
     | SystemSampled
+    | Published
+    | DirectMessageSent
+    | StreamChunkSent
+    | Notified
+    | PresenceChanged
     | RecordingClaimed
     | AccessChanged
     | DevicesChanged
     | RulesChanged
     | MessageWatchChanged
+    | ConnectionEnded
+    | Forgotten
 )
 
 _encoder = msgspec.json.Encoder()

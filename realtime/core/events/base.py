@@ -31,6 +31,16 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=Tru
         return None
 
     @property
+    def audience(self) -> str | None:
+        """The role that alone may hear of it; None where the topic decides."""
+        return None
+
+    @property
+    def spared(self) -> str | None:
+        """The session that alone does not hear it; None where everyone does."""
+        return None
+
+    @property
     def conflation_key(self) -> str:
         """Live events with the same key replace each other for a reader that lags."""
         return self.topic

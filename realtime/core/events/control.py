@@ -54,3 +54,23 @@ class MessageWatchChanged(Event, frozen=True, kw_only=True):
     @property
     def topic(self) -> str:
         return f"{CONTROL}.messages"
+
+
+class ConnectionEnded(Event, frozen=True, kw_only=True):
+    """Control: an operator ends one connection, or all of a user's."""
+
+    connection_id: str | None = None
+    user_id: UUID | None = None
+    by: str
+
+    @property
+    def topic(self) -> str:
+        return f"{CONTROL}.connections"
+
+
+class Forgotten(Event, frozen=True, kw_only=True):
+    """Stands in the journal where a message was kept no longer than its sender wished."""
+
+    @property
+    def topic(self) -> str:
+        return f"{CONTROL}.forgotten"

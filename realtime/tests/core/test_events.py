@@ -6,9 +6,12 @@ import pytest
 from realtime.core.events import (
     AccessChanged,
     AnyEvent,
+    ConnectionEnded,
     Event,
+    Forgotten,
     MessageWatchChanged,
     RecordingClaimed,
+    StreamChunkSent,
     SurgeryMoved,
     SystemSampled,
     TelemetryReceived,
@@ -38,6 +41,13 @@ from realtime.tests.doubles import (
     surgery_id_of,
     user_id_of,
 )
+from realtime.tests.message_events import (
+    direct_message,
+    notified,
+    presence_changed,
+    published,
+    stream_chunk,
+)
 
 EXAMPLES: dict[str, Event] = {
     event.kind: event
@@ -56,7 +66,13 @@ EXAMPLES: dict[str, Event] = {
         sampled(),
         devices_changed(),
         rules_changed(),
-        MessageWatchChanged(id="m", at=NOW),
+        published(),
+        direct_message(),
+        stream_chunk(),
+        notified(),
+        presence_changed(),
+        ConnectionEnded(id="e", at=NOW, connection_id="c1", by="admin"),
+        Forgotten(id="f", at=NOW),
         RecordingClaimed(id="c", at=NOW, surgery_id=surgery_id_of("one"), recording=2),
         AccessChanged(id="a", at=NOW, user_id=user_id_of("ana")),
         MessageWatchChanged(id="m", at=NOW),
@@ -79,11 +95,11 @@ def test_every_topic_is_one(event: Event) -> None:
     assert check_topic(event.topic) == event.topic
 
 
-LIVE = (SurgeryMoved, TelemetryReceived, SystemSampled)
+LIVE = (SurgeryMoved, TelemetryReceived, SystemSampled, StreamChunkSent)
 
 
 @each
-def test_only_movements_and_measurements_are_live(event: Event) -> None:
+def test_only_movements_measurements_and_streams_are_live(event: Event) -> None:
     assert event.durable == (not isinstance(event, LIVE))
 
 
@@ -154,6 +170,21 @@ def test_control_events_are_nobody_s() -> None:
     assert EXAMPLES["RecordingClaimed"].owner is None
     assert EXAMPLES["DevicesChanged"].owner is None
     assert EXAMPLES["RulesChanged"].owner is None
+
+
+def test_what_a_user_is_told_in_private_is_on_their_own_topic() -> None:
+    assert direct_message(to="ana").topic == f"users.{user_id_of('ana')}"
+    assert notified(to="ana").topic == f"users.{user_id_of('ana')}"
+    assert notified().topic == "notifications"
+
+
+def test_presence_has_one_segment_for_any_name() -> None:
+    assert presence_changed(username="ana.b c*").topic == "presence.ana%2Eb%20c%2A"
+    assert presence_changed(username="ana@x-y_z+1").topic == "presence.ana@x-y_z+1"
+
+
+def test_no_piece_of_a_stream_stands_for_another() -> None:
+    assert stream_chunk("e1").conflation_key != stream_chunk("e2").conflation_key
 
 
 UNKNOWN = [
