@@ -34,7 +34,9 @@ LAYER_PROBLEMS = (OSError, TimeoutError, RedisError)
 OUTBOX_MAX = 1_024
 MESSAGE_BYTES_MAX = 256 * 1024
 JOURNAL_GROUP = "vitalwire.journal"
-LIVE_ROOTS = ("surgeries", "telemetry", "system")
+LIVE_ROOTS = ("surgeries", "telemetry", "system", "streams")
+# Of live events that wait for the layer: a piece of a stream is as large as a message may be.
+LIVE_BYTES_MAX = 8 * 1024 * 1024
 # A process that has not been heard for so long has died; its successor has another name.
 PEER_SECONDS = 60.0
 
@@ -86,6 +88,7 @@ class Broker:
         # Bounded: when the layer is away, the oldest wake-up calls are worth the least.
         self._outbox: deque[tuple[str, dict[str, Any]]] = deque(maxlen=OUTBOX_MAX)
         self._live: dict[str, list[bytes]] = {}
+        self._live_bytes = 0
         # The number of the last message, and of the next beacon.
         self._number = 0
         self.next_beacon = 1
@@ -121,8 +124,10 @@ class Broker:
             self.pass_over()
             return
         batch = self._live.setdefault(groups_for(event.topic), [])
-        if len(batch) < OUTBOX_MAX:
-            batch.append(encode(event))
+        payload = encode(event)
+        if len(batch) < OUTBOX_MAX and self._live_bytes + len(payload) <= LIVE_BYTES_MAX:
+            batch.append(payload)
+            self._live_bytes += len(payload)
         else:
             self._number += 1
         self._has_work.set()
@@ -133,6 +138,13 @@ class Broker:
         before its first beacon.
         """
         return time.monotonic() - self._heard_others_at > ALONE_AFTER_SECONDS
+
+    def heard(self) -> set[str]:
+        """Return the other processes that can be asked something; none while we are deaf."""
+        if self.is_deaf:
+            return set()
+        lately = time.monotonic() - DEAF_AFTER_SECONDS
+        return {node for node, each in self._hearings.items() if each.heard_at > lately}
 
     def pass_over(self) -> None:
         """Say nothing of a live event; whoever is there after all notices that it is missing."""
@@ -190,9 +202,11 @@ class Broker:
     async def _speak(self) -> None:
         while True:
             await self._has_work.wait()
-            await asyncio.sleep(GATHER_SECONDS)
+            if not self._outbox:
+                # Live events are gathered; what is durable, or asked, does not wait for them.
+                await asyncio.sleep(GATHER_SECONDS)
             self._has_work.clear()
-            live, self._live = self._live, {}
+            live, self._live, self._live_bytes = self._live, {}, 0
             for group, events in live.items():
                 for piece in _pieces(events):
                     self._enqueue(group, {"type": "live", "events": piece})

@@ -8,14 +8,15 @@ no reader ever sees a later one before an earlier one, on SQLite and PostgreSQL 
 import logging
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection, connections, transaction
+from django.db.models import Q
 
-from realtime.core.events import AnyEvent, Event, decode, encode
+from realtime.core.events import Event, Forgotten, decode, encode, expiry_of
 from realtime.core.position import Position
 from realtime.models import JournalEntry, JournalHead
 
@@ -23,6 +24,10 @@ logger = logging.getLogger("vitalwire.journal")
 
 NUMBERED_AT_ONCE = 1_000
 PRUNED_AT_ONCE = 5_000
+FORGOTTEN_AT_ONCE = 500
+# Read at once, and one step more: a step begins small and doubles.
+READ_BYTES = 1024 * 1024
+FIRST_STEP = 25
 
 Listener = Callable[[list["Numbered"]], None]
 
@@ -37,10 +42,17 @@ class Numbered(msgspec.Struct, frozen=True):
     n: int
     topic: str
     payload: bytes
+    # The event itself, while it is at hand: then nobody decodes what was just encoded.
+    known: Event | None = None
 
     @property
-    def event(self) -> AnyEvent:
-        return decode(self.payload)
+    def event(self) -> Event:
+        return decode(self.payload) if self.known is None else self.known
+
+    @property
+    def bare(self) -> "Numbered":
+        """The same to be kept for long: what can be decoded again is let go."""
+        return self if self.known is None else Numbered(self.n, self.topic, self.payload)
 
 
 def append(event: Event) -> None:
@@ -50,13 +62,29 @@ def append(event: Event) -> None:
     """
     if not connection.in_atomic_block:
         raise RuntimeError("append() belongs into the transaction of the change it tells of")
-    JournalEntry.objects.create(
+    entry_of(event).save(force_insert=True)
+    transaction.on_commit(number_committed, robust=True)
+
+
+def entry_of(event: Event) -> JournalEntry:
+    """Return the event's row, not saved and without a position."""
+    return JournalEntry(
         event_id=event.id,
         topic=event.topic,
         kind=event.kind,
         payload=encode(event),
         created_at=event.at,
+        expires_at=expiry_of(event),
     )
+
+
+def append_all(events: Sequence[Event]) -> None:
+    """Write several durable events in this order, at the cost of one. See `append`."""
+    if not connection.in_atomic_block:
+        raise RuntimeError("append_all() belongs into the transaction of what it tells of")
+    if not events:
+        return
+    JournalEntry.objects.bulk_create(map(entry_of, events))
     transaction.on_commit(number_committed, robust=True)
 
 
@@ -77,10 +105,43 @@ def number_committed() -> list[Numbered]:
                 batch = _number_batch()
                 is_full = len(batch) == NUMBERED_AT_ONCE
                 numbered += batch
-                _tell(batch)
+                tell(batch)
         finally:
             _numbering.release()
     return numbered
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """Inside the transaction of `write_numbered`: where the journal stands."""
+
+    head: Position
+
+    def insert(self, events: Sequence[Event]) -> list[Numbered]:
+        """Insert events with the positions that follow; once in a turn."""
+        entries = [
+            Numbered(n, event.topic, encode(event), event)
+            for n, event in enumerate(events, start=self.head.n + 1)
+        ]
+        if entries:
+            _insert_numbered(entries)
+        return entries
+
+
+def write_numbered(write: Callable[[Turn], list[Numbered]]) -> list[Numbered]:
+    """Let `write` insert events that have their positions from the start; tell the listeners.
+
+    `write` runs in a transaction that holds the head, and returns what its turn inserted. It
+    must be repeatable: what it raises, and what COMMIT raises, is raised again. May not be
+    called inside `atomic()`.
+    """
+    with _numbering:
+        with transaction.atomic(durable=True):
+            entries = write(Turn(_lock_head()))
+        tell(entries)
+    if _wanted.is_set():
+        # Who came meanwhile was turned away.
+        number_committed()
+    return entries
 
 
 def on_numbered(listener: Listener) -> Callable[[], None]:
@@ -112,14 +173,66 @@ def peek() -> tuple[Position, bool]:
 
 
 def read_after(n: int, limit: int = 500, *, topic: str | None = None) -> list[Numbered]:
-    """Return at most `limit` events after position `n`, in order; of one topic if named."""
-    rows = JournalEntry.objects.filter(position__gt=n).order_by("position")
+    """Return at most `limit` events after position `n`, in order; of one topic if named.
+
+    Fewer when they have some `READ_BYTES` together; none only when there are none.
+    """
+    rows = JournalEntry.objects.order_by("position")
     if topic is not None:
         rows = rows.filter(topic=topic)
-    return [
-        Numbered(position, topic, bytes(payload))
-        for position, topic, payload in rows.values_list("position", "topic", "payload")[:limit]
-    ]
+    return _read_some(lambda at: rows.filter(position__gt=at), n, limit)
+
+
+def read_topic(
+    topic: str,
+    *,
+    after: int | None = None,
+    before: int | None = None,
+    limit: int,
+    now: datetime,
+) -> list[Numbered]:
+    """Return events of a topic between two positions, both excluded, that have not expired.
+
+    From `after` on, the earliest `limit` of them; without it the latest, the latest first. Fewer
+    when they have some `READ_BYTES` together.
+    """
+    is_alive = Q(expires_at=None) | Q(expires_at__gt=now)
+    rows = JournalEntry.objects.filter(is_alive, topic=topic, position__isnull=False)
+    if after is None:
+        rows = rows.order_by("-position")
+        return _read_some(
+            lambda at: rows if at is None else rows.filter(position__lt=at), before, limit
+        )
+    if before is not None:
+        rows = rows.filter(position__lt=before)
+    return _read_some(lambda at: rows.order_by("position").filter(position__gt=at), after, limit)
+
+
+def _read_some(rows_from: Callable[[Any], Any], start: int | None, limit: int) -> list[Numbered]:
+    entries: list[Numbered] = []
+    size, step = 0, FIRST_STEP
+    while len(entries) < limit and size < READ_BYTES:
+        step = min(step, limit - len(entries))
+        rows = rows_from(start).values_list("position", "topic", "payload")[:step]
+        more = [Numbered(n, topic, bytes(payload)) for n, topic, payload in rows]
+        entries += more
+        if len(more) < step:
+            break
+        start = more[-1].n
+        size += sum(len(entry.payload) for entry in more)
+        step *= 2
+    return entries
+
+
+def oldest() -> int:
+    """Return the position after which the journal has everything."""
+    first = (
+        JournalEntry.objects.filter(position__isnull=False)
+        .order_by("position")
+        .values_list("position", flat=True)
+        .first()
+    )
+    return first - 1 if first else head().n
 
 
 def first_since(moment: datetime) -> int:
@@ -148,6 +261,28 @@ def prune(before: datetime) -> int:
         deleted += len(ids)
 
 
+def forget_expired(*, now: datetime) -> int:
+    """Replace what has expired by a `Forgotten` at its position; return how many there were.
+
+    In short transactions; positions keep no gap.
+    """
+    forgotten = 0
+    while True:
+        entries = list(
+            JournalEntry.objects.filter(expires_at__lte=now, position__isnull=False)
+            .only("event_id", "created_at")
+            .order_by("expires_at")[:FORGOTTEN_AT_ONCE]
+        )
+        if not entries:
+            return forgotten
+        for entry in entries:
+            event = Forgotten(id=entry.event_id, at=entry.created_at)
+            entry.topic, entry.kind, entry.payload = event.topic, event.kind, encode(event)
+            entry.expires_at = None
+        JournalEntry.objects.bulk_update(entries, ["topic", "kind", "payload", "expires_at"])
+        forgotten += len(entries)
+
+
 def _number_batch() -> list[Numbered]:
     unnumbered = JournalEntry.objects.filter(position=None).order_by("id")
     try:
@@ -170,10 +305,53 @@ def _number_batch() -> list[Numbered]:
         return []
 
 
-def _tell(batch: list[Numbered]) -> None:
+def tell(batch: list[Numbered]) -> None:
+    """Tell the listeners of what was numbered here and has committed."""
     if batch:
         for listener in _listeners:
             listener(batch)
+
+
+def _lock_head() -> Position:
+    """Read the head row and keep it from others until the transaction ends."""
+    table = connection.ops.quote_name(JournalHead._meta.db_table)
+    lock = " FOR UPDATE" if connection.features.has_select_for_update else ""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT epoch, position FROM {table} WHERE id = %s{lock}", [JournalHead.SINGLETON]
+        )
+        return Position(*cursor.fetchone())
+
+
+def _insert_numbered(entries: Sequence[Numbered]) -> None:
+    """Insert rows and move the head, by plain SQL: this is done for every broadcast."""
+    adapt = connection.ops.adapt_datetimefield_value
+    rows = [
+        (
+            entry.n,
+            event.id,
+            entry.topic,
+            event.kind,
+            entry.payload,
+            adapt(event.at),
+            None if (expires_at := expiry_of(event)) is None else adapt(expires_at),
+        )
+        for entry in entries
+        if (event := entry.known) is not None
+    ]
+    journal = connection.ops.quote_name(JournalEntry._meta.db_table)
+    head = connection.ops.quote_name(JournalHead._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            f"INSERT INTO {journal}"
+            " (position, event_id, topic, kind, payload, created_at, expires_at)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            rows,
+        )
+        cursor.execute(
+            f"UPDATE {head} SET position = %s WHERE id = %s",
+            [entries[-1].n, JournalHead.SINGLETON],
+        )
 
 
 def _write_positions(pairs: list[tuple[int, int]]) -> None:

@@ -128,7 +128,7 @@ class Tail:
             self._deliver(event, entry.n)
 
     def _remember(self, entry: Numbered) -> None:
-        self._recent.append(entry)
+        self._recent.append(entry.bare)
         self._recent_bytes += len(entry.payload)
         while len(self._recent) > MEMORY_EVENTS or self._recent_bytes > MEMORY_BYTES:
             self._recent_bytes -= len(self._recent.popleft().payload)

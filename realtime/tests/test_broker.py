@@ -15,6 +15,7 @@ from realtime.broker import JOURNAL_GROUP, MESSAGE_BYTES_MAX, OUTBOX_MAX, Broker
 from realtime.core.events import Event
 from realtime.journal import Numbered
 from realtime.tests.doubles import moved, surgery_id_of
+from realtime.tests.message_events import stream_chunk
 from realtime.tests.test_tail import entry
 from realtime.tests.wire import PATIENCE_SECONDS, turns
 
@@ -309,6 +310,7 @@ async def test_a_process_has_one_channel_in_every_group(layer: Any, one: Process
         "vitalwire.live.surgeries": 1,
         "vitalwire.live.telemetry": 1,
         "vitalwire.live.system": 1,
+        "vitalwire.live.streams": 1,
     }
 
 
@@ -405,6 +407,21 @@ async def test_a_layer_that_hangs_holds_nobody_up(troubled: Layer, lonely: Proce
     await lonely.heard_itself()
 
 
+async def test_large_live_events_that_wait_for_the_layer_are_bounded_by_their_bytes(
+    troubled: Layer, lonely: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LIVE_BYTES_MAX", 10_000)
+    for number in range(20):
+        lonely.broker.publish_live(stream_chunk(f"s{number}", content=b"x" * 3_000))
+    waiting = lonely.broker._live[groups_for("streams.camera")]
+    assert len(waiting) == 2
+    lonely.start()
+    await lonely.heard_itself()
+    # What was sent makes room.
+    lonely.broker.publish_live(stream_chunk("after", content=b"x" * 3_000))
+    assert len(lonely.broker._live[groups_for("streams.camera")]) == 1
+
+
 async def test_every_failed_attempt_to_join_leaves_nothing_in_the_layer(
     troubled: Layer, lonely: Process
 ) -> None:
@@ -446,3 +463,19 @@ async def test_what_nobody_else_could_hear_is_not_even_encoded(
     lonely.broker._understand({"type": "beacon", "node": "another"})
     lonely.broker.publish_live(moved("m2"))
     assert len(lonely.broker._live) == 1
+
+
+# --- Who can be asked -------------------------------------------------------------------------
+
+
+async def test_the_others_that_are_heard_from_can_be_asked(one: Process, other: Process) -> None:
+    await until(lambda: one.broker.heard() == {"other"})
+    await until(lambda: other.broker.heard() == {"one"})
+
+
+async def test_who_is_deaf_can_ask_nobody(
+    one: Process, other: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await until(lambda: one.broker.heard() == {"other"})
+    monkeypatch.setattr(module, "DEAF_AFTER_SECONDS", -1.0)
+    assert one.broker.heard() == set()

@@ -18,6 +18,7 @@ from realtime import journal
 from realtime.journal import Numbered
 from realtime.models import JournalEntry, JournalHead
 from realtime.tests.doubles import NOW, completed, started
+from realtime.tests.message_events import published
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -118,6 +119,85 @@ def test_the_same_event_cannot_be_appended_twice() -> None:
         happen("a")
     happen("b")
     assert numbered() == [(1, "a"), (2, "b")]
+
+
+# --- What expires --------------------------------------------------------------------------
+
+SECOND = timedelta(seconds=1)
+
+
+def publish(*events: Any) -> None:
+    with transaction.atomic():
+        for event in events:
+            journal.append(event)
+
+
+def test_what_has_expired_is_forgotten_and_leaves_no_gap() -> None:
+    publish(
+        published("first"),
+        published("short", expires_at=NOW),
+        published("long", expires_at=NOW + SECOND),
+    )
+    assert journal.forget_expired(now=NOW) == 1
+    assert journal.forget_expired(now=NOW) == 0
+    entries = journal.read_after(0)
+    assert [(entry.n, entry.event.id, entry.event.kind) for entry in entries] == [
+        (1, "first", "Published"),
+        (2, "short", "Forgotten"),
+        (3, "long", "Published"),
+    ]
+    assert entries[1].topic == "control.forgotten"
+    row = JournalEntry.objects.get(position=2)
+    assert (row.kind, row.expires_at) == ("Forgotten", None)
+    assert b"hello" not in bytes(row.payload)
+
+
+def test_what_has_no_position_yet_is_not_forgotten() -> None:
+    with transaction.atomic():
+        journal.append(published("short", expires_at=NOW))
+        assert journal.forget_expired(now=NOW) == 0
+    assert journal.forget_expired(now=NOW) == 1
+
+
+# --- Reading a topic -----------------------------------------------------------------------
+
+
+def of_topic(**bounds: Any) -> list[str]:
+    entries = journal.read_topic("chat.general", now=NOW, **{"limit": 10, **bounds})
+    return [entry.event.id for entry in entries]
+
+
+def test_a_topic_is_read_between_two_positions() -> None:
+    publish(*(published(str(n), "chat.general" if n % 2 else "chat.x") for n in range(1, 10)))
+    assert of_topic() == ["9", "7", "5", "3", "1"]
+    assert of_topic(limit=2) == ["9", "7"]
+    assert of_topic(before=7, limit=2) == ["5", "3"]
+    assert of_topic(after=3) == ["5", "7", "9"]
+    assert of_topic(after=2, limit=2) == ["3", "5"]
+    assert of_topic(after=3, before=9) == ["5", "7"]
+    assert of_topic(after=9) == []
+
+
+def test_of_a_topic_what_has_expired_is_not_read() -> None:
+    publish(published("short", expires_at=NOW), published("long", expires_at=NOW + SECOND))
+    assert of_topic() == ["long"]
+
+
+def test_what_is_large_is_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "FIRST_STEP", 2)
+    monkeypatch.setattr(journal, "READ_BYTES", 5_000)
+    publish(*(published(str(n), payload="x" * 1_000) for n in range(20)))
+    assert [entry.n for entry in journal.read_after(3)] == [4, 5, 6, 7, 8, 9]
+    assert [entry.n for entry in journal.read_after(3, 5)] == [4, 5, 6, 7, 8]
+
+
+def test_the_oldest_is_the_head_where_nothing_is_kept() -> None:
+    assert journal.oldest() == 0
+    publish(published("a"), published("b"))
+    JournalEntry.objects.filter(position=1).delete()
+    assert journal.oldest() == 1
+    JournalEntry.objects.all().delete()
+    assert journal.oldest() == 2
 
 
 # --- Numbering -----------------------------------------------------------------------------
@@ -375,3 +455,53 @@ def test_what_a_dead_process_left_is_numbered_by_the_next_sweep(moment: str) -> 
     assert_gapless(rows)
     assert len(rows) == 1 + left
     assert journal.peek() == (journal.head(), False)
+
+
+# --- Numbered from the start -----------------------------------------------------------------
+
+
+def write(*ids: str) -> list[Numbered]:
+    return journal.write_numbered(lambda turn: turn.insert([started(id_) for id_ in ids]))
+
+
+def test_what_is_written_with_its_position_follows_the_head(heard: list[Numbered]) -> None:
+    happen("a")
+    entries = write("b", "c")
+    happen("d")
+    assert numbered() == [(1, "a"), (2, "b"), (3, "c"), (4, "d")]
+    assert journal.head().n == 4
+    assert [entry.event.id for entry in heard] == ["a", "b", "c", "d"]
+    assert entries == heard[1:3]
+    assert [entry.event for entry in journal.read_after(1, 2)] == [started("b"), started("c")]
+
+
+def test_a_turn_that_fails_leaves_nothing(heard: list[Numbered]) -> None:
+    def fail(turn: journal.Turn) -> list[Numbered]:
+        turn.insert([started("never")])
+        raise Unforeseen
+
+    with pytest.raises(Unforeseen):
+        journal.write_numbered(fail)
+    write("next")
+    assert numbered() == [(1, "next")]
+    assert len(heard) == 1
+
+
+def test_a_turn_that_writes_nothing_tells_nothing(heard: list[Numbered]) -> None:
+    assert write() == []
+    assert heard == []
+    assert journal.head().n == 0
+
+
+def test_who_is_turned_away_meanwhile_is_numbered_by_the_writer(heard: list[Numbered]) -> None:
+    def happen_beside(batch: list[Numbered]) -> None:
+        if batch[0].event.id != "first":
+            return
+        beside = threading.Thread(target=lambda: (happen("beside"), connection.close()))
+        beside.start()
+        beside.join()
+
+    stop = journal.on_numbered(happen_beside)
+    write("first")
+    stop()
+    assert numbered() == [(1, "first"), (2, "beside")]
