@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from datetime import UTC, datetime
 
 from realtime.backlog import Backlog, History
 from realtime.cohorts import (
@@ -23,7 +24,7 @@ from realtime.cohorts import (
     unreached,
 )
 from realtime.core.errors import Disconnect, Forbidden, TryLater
-from realtime.core.events import Event
+from realtime.core.events import Event, expiry_of
 from realtime.core.filters import EVERYTHING, Filter, Scope
 from realtime.core.frames import Frame
 from realtime.core.position import Position
@@ -43,10 +44,17 @@ Spawn = Callable[[Awaitable[None]], object]
 class Hub:
     """The sessions of this process. All of it belongs to the event loop's thread.
 
-    `clock` is the running event loop unless a test brings its own.
+    `clock` is the running event loop, and `now` the time of day, unless a test brings its own.
     """
 
-    def __init__(self, *, epoch: str = "0", clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        epoch: str = "0",
+        clock: Clock | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.now = now
         self.members: dict[str, Member] = {}
         self.epoch = epoch
         self.position = 0
@@ -59,6 +67,8 @@ class Hub:
         self.on_join: Callable[[Member], object] | None = None
         self.on_leave: Callable[[Member], object] | None = None
         self.on_stalled: Callable[[Member, Disconnect], object] | None = None
+        # Called for what was written late, to a member that had been behind.
+        self.on_late: Callable[[Member, Event], object] | None = None
         self._clock = clock
         self._backlog = Backlog(self)
         self._cohorts: dict[str, dict[CohortKey, Cohort]] = {}
@@ -147,11 +157,16 @@ class Hub:
         scope = member.session.principal.scope.narrowed(pattern)
         if scope.is_empty:
             raise Forbidden(f"your role may not subscribe to {pattern}")
-        cohort = self._cohort_for(member.dialect, pattern, filter_, scope)
+        cohort, before = self._cohort_for(member.dialect, pattern, filter_, scope), None
+        if pattern in member.cohorts:
+            before = member.cohorts[pattern].filter
         if member.cohorts.get(pattern) is not cohort:
             self._leave_cohort(member, pattern)
             cohort.members[member] = None
             member.cohorts[pattern] = cohort
+            member.changes += 1
+        if before != filter_:
+            member.began[pattern] = self.position
         if held:
             member.held_at[pattern] = self.position
             member.is_held = True
@@ -160,8 +175,9 @@ class Hub:
 
     def unsubscribe(self, member: Member, pattern: str) -> bool:
         """End a subscription; tells whether there was one."""
-        member.replays.pop(pattern, None)
-        member.held_at.pop(pattern, None)
+        for of_pattern in (member.replays, member.held_at, member.began, member.asked):
+            of_pattern.pop(pattern, None)
+        member.changes += 1
         # Nobody will release what is held no more.
         member.is_held = bool(member.held_at)
         return self._leave_cohort(member, pattern)
@@ -204,13 +220,33 @@ class Hub:
                 ended.append(pattern)
         return ended
 
+    def speak(self, member: Member, dialect: Dialect) -> None:
+        """Tell the member everything in the words of another dialect from now on."""
+        member.dialect = dialect
+        for pattern, cohort in list(member.cohorts.items()):
+            self.subscribe(member, pattern, cohort.filter)
+
+    def shut_out(self, member: Member) -> None:
+        """Tell the member nothing more of what happens, whenever it leaves."""
+        member.is_shut_out = True
+        for pattern in list(member.cohorts):
+            self.unsubscribe(member, pattern)
+
+    def position_of(self, member: Member) -> Position:
+        """Return up to where the member has had everything that it hears."""
+        n = self.position if member.behind_at is None else member.behind_at
+        return Position(self.epoch, n)
+
     def stand_at(self, epoch: str, position: int) -> None:
         """Go on from here: at the start, and after the journal was restored."""
         self.epoch = epoch
         self.position = position
+        self._backlog.forget()
         for member in self.members.values():
-            if member.behind_at is not None:
-                member.stand_at(position)
+            was_behind = member.behind_at is not None
+            member.stand_at(position)
+            if was_behind:
+                member.behind_at = position
 
     def is_heard(self, root: str) -> bool:
         """Whether anybody here hears something of the topics that begin with `root`."""
@@ -218,24 +254,33 @@ class Hub:
 
     # --- Delivery ----------------------------------------------------------------------
 
-    def deliver(self, event: Event, n: int | None = None) -> None:
+    def deliver(self, event: Event, n: int | None = None, told: list[Member] | None = None) -> None:
         """Write the event to everyone here who hears it. `n` is a durable event's position.
 
         A member that hears it through several subscriptions gets it once, as the most
-        specific pattern that accepts it lets it.
+        specific pattern that accepts it lets it. To `told` those are added who get it, at once
+        or when they read again.
         """
         if n is not None:
             self.position = n
+            self._backlog.on_position(n)
+            expires_at = expiry_of(event)
+            if expires_at is not None and expires_at <= self.now():
+                return
         frames: dict[object, Frame | None] = {}
         listening = self._listening(event)
         reached: set[Member] | None = set() if len(listening) > 1 else None
+        spared = None if event.spared is None else self.members.get(event.spared)
         for cohort, view in listening:
             if cohort.beat is not None and n is None:
                 self._take_for_beat(cohort, view, reached)
             else:
                 frame = self._frame_for(cohort.dialect, event, view, n, frames)
                 if frame is not None:
-                    self._write(cohort.members, view, n, frame, reached)
+                    members: Collection[Member] = cohort.members
+                    if spared is not None and spared in members:
+                        members = [member for member in members if member is not spared]
+                    self._write(members, view, n, frame, reached, told)
 
     def show(self, member: Member, events: Iterable[Event]) -> None:
         """Write live events to one member, at once even if it hears at a frequency.
@@ -248,16 +293,21 @@ class Hub:
             if chosen is not None and (frame := self.render(member.dialect, chosen[1], None)):
                 self._write([member], chosen[1], None, frame)
 
-    def render(self, dialect: Dialect, event: Event, n: int | None) -> Frame | None:
+    def render(
+        self, dialect: Dialect, event: Event, n: int | None, recover_from: str | None = None
+    ) -> Frame | None:
         """Return the event in the words of a dialect, None when it has none."""
         position = None if n is None else f"{self.epoch}-{n}"
         try:
-            payload = dialect.render(event, position)
+            if recover_from is None:
+                payload = dialect.render(event, position)
+            else:
+                payload = dialect.render(event, position, recover_from=recover_from)
         except Exception:
             # One dialect's fault must not keep the event from the others.
             logger.exception("%s has no words for %s", dialect.name, event.kind)
             return None
-        return None if payload is None else Frame(payload)
+        return None if payload is None else Frame(payload, binary=dialect.is_binary(event))
 
     def _listening(self, event: Event) -> list[tuple[Cohort, Event]]:
         """Return who hears the event and what of it, the most specific patterns first."""
@@ -290,10 +340,13 @@ class Hub:
         n: int | None,
         frame: Frame,
         reached: set[Member] | None = None,
+        told: list[Member] | None = None,
     ) -> None:
         """Hand the frame to those who were not reached yet; they are afterwards."""
         if reached is not None:
             members = unreached(members, reached)
+        if told is not None:
+            told.extend(members)
         self.delivered += len(members)
         for member in members:
             transport = member.transport
@@ -355,13 +408,30 @@ class Hub:
         the journal raises, and then the subscription is still held.
         """
         start = await self._backlog.find_start(since)
-        if start is not None and pattern in member.cohorts:
-            member.begin_replay(pattern, after=start, position=self.position)
-        member.held_at.pop(pattern, None)
+        await self.replay_from(member, [pattern], start)
+        return start == since.n
+
+    async def replay_from(self, member: Member, patterns: Iterable[str], start: int | None) -> None:
+        """Do the same for several subscriptions, from where `find_start` says it can begin."""
+        for pattern in patterns:
+            if start is not None and pattern in member.cohorts:
+                member.begin_replay(pattern, after=start, position=self.position)
+            member.held_at.pop(pattern, None)
         member.is_held = bool(member.held_at)
         if not member.is_held:
             await self._backlog.catch_up(member)
-        return start == since.n
+
+    async def find_start(self, since: Position) -> int | None:
+        """Return the position from which the journal holds what happened after `since`.
+
+        That is `since` itself, or a later one; None when it holds nothing of that time. Where
+        another process is ahead of this one it waits. Raises what reading the journal does.
+        """
+        return await self._backlog.find_start(since)
+
+    async def find_oldest(self) -> Position:
+        """Return the position after which the journal holds everything. Raises likewise."""
+        return Position(self.epoch, await self._backlog.find_oldest())
 
     async def reaches_back_to(self, since: Position) -> bool:
         """Tell whether a replay from here would be whole. Raises what reading the journal does."""

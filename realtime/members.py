@@ -17,15 +17,27 @@ if TYPE_CHECKING:
 # What waits for one peer that does not read: the latest of so many things, of so many bytes.
 CONFLATED_MAX = 1024
 CONFLATED_BYTES = 256 * 1024
+NOTHING: frozenset[int] = frozenset()
 
 
 class Dialect(Protocol):
     """How one dialect says what happened. Stateless, shared by all its sessions."""
 
     name: str
+    # Whether its messages can say that they came before earlier ones.
+    overtakes: bool
 
-    def render(self, event: Event, position: str | None) -> bytes | None:
-        """Return the message's bytes, or None: clients of this dialect never hear of it."""
+    def render(
+        self, event: Event, position: str | None, *, recover_from: str | None = None
+    ) -> bytes | None:
+        """Return the message's bytes, or None: clients of this dialect never hear of it.
+
+        `recover_from` is given only where the dialect `overtakes`, to a message that does: the
+        position up to which its reader has had everything.
+        """
+
+    def is_binary(self, event: Event | Gap) -> bool:
+        """Tell whether the message about an event, or a gap, is a binary one."""
 
     def render_gap(self, gap: Gap) -> bytes | None:
         """Return the message that tells which events a slow reader missed, or None."""
@@ -40,8 +52,12 @@ class Waiting(NamedTuple):
 
 
 class Replay(NamedTuple):
-    """Durable events of one subscription that are told again: `after` < n <= `upto`."""
+    """Durable events of one subscription that are told again: `after` < n <= `upto`.
 
+    Those between `low` and `after` were, by a replay that another one interrupted.
+    """
+
+    low: int
     after: int
     upto: int
 
@@ -52,8 +68,12 @@ class Member:
     __slots__ = (
         "_waiting",
         "_waiting_bytes",
+        "ahead",
+        "asked",
+        "began",
         "behind_at",
         "caught_up",
+        "changes",
         "cohorts",
         "dialect",
         "gaps",
@@ -61,6 +81,8 @@ class Member:
         "held_at",
         "is_ending",
         "is_held",
+        "is_shut_out",
+        "mail",
         "replays",
         "session",
         "stalled_since",
@@ -73,8 +95,18 @@ class Member:
         transport.session = session
         self.dialect = dialect
         self.cohorts: dict[str, Cohort] = {}
+        # What the peer asked for itself: pattern -> how it wrote it.
+        self.asked: dict[str, str] = {}
+        # From where on each subscription has told everything.
+        self.began: dict[str, int] = {}
         # Position up to which durable events were written, while later ones must wait.
         self.behind_at: int | None = None
+        # Positions after that which were written already: they overtook what waits.
+        self.ahead: set[int] = set()
+        # Positions of what had waited for its user and was told at the beginning.
+        self.mail: frozenset[int] = NOTHING
+        # Counts what makes a page that was looked through worthless.
+        self.changes = 0
         # While replaying: where it was, but for the subscriptions in `replays`.
         self.heard_upto = 0
         self.replays: dict[str, Replay] = {}
@@ -84,6 +116,8 @@ class Member:
         self.caught_up: asyncio.Future[None] | None = None
         self.is_held = False
         self.is_ending = False
+        # Whether it may not be here any more: it is told nothing, and nothing is taken from it.
+        self.is_shut_out = False
         self.stalled_since: float | None = None
         self.gaps: dict[str, Gap] = {}
         self._waiting: dict[str, Waiting] = {}
@@ -116,38 +150,70 @@ class Member:
         return any(pattern in self.cohorts for pattern in patterns_matching(topic))
 
     def hears(self, event: Event, n: int) -> bool:
-        """Tell whether the durable event at `n` is yet to be told."""
+        """Tell whether the durable event at `n` is yet to be told: some subscription has to,
+        and none of those that hear it did.
+        """
+        if n in self.ahead or n in self.mail or event.spared == self.session.id:
+            return False
+        is_due = False
         for pattern in patterns_matching(event.topic):
             cohort = self.cohorts.get(pattern)
-            if cohort is not None and self._is_due(pattern, n) and cohort.view(event) is not None:
-                return True
-        return False
+            if cohort is None or cohort.view(event) is None:
+                continue
+            if self._has_told(pattern, n):
+                return False
+            is_due = is_due or self._is_due(pattern, n)
+        return is_due
 
     def begin_replay(self, pattern: str, *, after: int, position: int) -> None:
-        """Tell one subscription's events again from `after` up to where it was held.
+        """Tell one subscription's events from `after` up to where it began.
 
         The others go on where they stand, which is `position` unless the member is behind.
         """
+        began = self.began[pattern]
+        if after >= began:
+            if self.held_at.get(pattern) == began:
+                # Another process, which was ahead of ours, has told its reader more already.
+                self.began[pattern] = after
+            return
+        self.changes += 1
         stands = position if self.behind_at is None else self.behind_at
         self.heard_upto = max(self.heard_upto, stands)
         self.replays = {
-            earlier: Replay(max(replay.after, stands), replay.upto)
+            earlier: replay._replace(after=max(replay.after, stands))
             for earlier, replay in self.replays.items()
         }
-        self.replays[pattern] = Replay(after, self.held_at.get(pattern, position))
+        self.replays[pattern] = Replay(after, after, began)
         self.behind_at = min(stands, after)
 
-    def stand_at(self, position: int | None) -> None:
-        """Go on from `position`; None: with whatever happens next."""
-        self.behind_at = position
+    def keep_pace(self) -> None:
+        """Go on with whatever happens next: everything until now was written."""
+        self.changes += 1
+        self.behind_at = None
         self.heard_upto = 0
+        self.ahead.clear()
+        for pattern, replay in self.replays.items():
+            self.began[pattern] = replay.low
         self.replays.clear()
+
+    def stand_at(self, position: int) -> None:
+        """Go on from `position`, in a journal in which what was told is not known any more."""
+        self.keep_pace()
+        self.mail = NOTHING
+        self.began = dict.fromkeys(self.began, position)
+        self.held_at = dict.fromkeys(self.held_at, position)
 
     def _is_due(self, pattern: str, n: int) -> bool:
         replay = self.replays.get(pattern)
         if replay is None:
-            return n > self.heard_upto
+            return n > max(self.heard_upto, self.began[pattern])
         return n > replay.after and (n <= replay.upto or n > self.heard_upto)
+
+    def _has_told(self, pattern: str, n: int) -> bool:
+        replay = self.replays.get(pattern)
+        if replay is None:
+            return self.began[pattern] < n <= self.heard_upto
+        return replay.low < n <= replay.after or replay.upto < n <= self.heard_upto
 
     # --- Live events -------------------------------------------------------------------
 
@@ -178,7 +244,7 @@ class Member:
         for gap in gaps.values():
             message = self.dialect.render_gap(gap)
             if message is not None:
-                self.send(Frame(message))
+                self.send(Frame(message, binary=self.dialect.is_binary(gap)))
 
     def _skip(self, key: str) -> None:
         skipped = self._waiting.pop(key)

@@ -102,7 +102,9 @@ def joined(hub: Hub, *patterns: str, **options: Any) -> Member:
 class Speechless(PlainDialect):
     """Has a fault where its words should be."""
 
-    def render(self, event: Event, position: str | None) -> bytes | None:
+    def render(
+        self, event: Event, position: str | None, *, recover_from: str | None = None
+    ) -> bytes | None:
         raise TypeError("a fault in this dialect")
 
 
@@ -148,7 +150,9 @@ def raised(id: str = "a1", *, device: int = 1, severity: str = "warning") -> Ale
 class MeasuringDialect(PlainDialect):
     """Says what was measured: "1 temperature=20.5", with "20..21 x2" for a window of two."""
 
-    def render(self, event: Event, position: str | None) -> bytes | None:
+    def render(
+        self, event: Event, position: str | None, *, recover_from: str | None = None
+    ) -> bytes | None:
         if not isinstance(event, TelemetryReceived):
             return super().render(event, position)
         self.renders += 1

@@ -2,11 +2,12 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from realtime.core.codes import CloseCode
 from realtime.core.errors import Forbidden, Restarting
-from realtime.core.events import SurgeryStarted
+from realtime.core.events import Published, SurgeryStarted
 from realtime.core.filters import Filter
 from realtime.hub import Hub, Member
 from realtime.tests.doubles import (
@@ -19,6 +20,7 @@ from realtime.tests.doubles import (
     surgeon,
 )
 from realtime.tests.hubs import (
+    History,
     MeasuringDialect,
     Speechless,
     joined,
@@ -26,6 +28,7 @@ from realtime.tests.hubs import (
     texts,
     transport_of,
 )
+from realtime.tests.message_events import published
 
 # --- Cohorts -------------------------------------------------------------------------------
 
@@ -323,3 +326,47 @@ def test_a_hub_knows_which_roots_are_heard(hub: Hub) -> None:
     assert hub.is_heard("alerts")
     hub.leave(someone)
     assert not hub.is_heard("alerts")
+
+
+# --- Who was told ---------------------------------------------------------------------------
+
+
+def test_who_gets_it_is_told_once_though_it_waits_for_a_slow_reader(hub: Hub) -> None:
+    both = joined(hub, "chat.*", "chat.general", who=principal("ana"))
+    slow = joined(hub, "chat.*", who=principal("bea"))
+    joined(hub, "alerts.*", who=principal("cid"))
+    joined(hub, "chat.*", dialect=PlainDialect("deaf", deaf_to=["Published"]))
+    transport_of(slow).is_blocked = True
+    told: list[Member] = []
+    hub.deliver(published("p"), 1, told)
+    assert sorted(each.session.id for each in told) == sorted(
+        each.session.id for each in (both, slow)
+    )
+
+
+def test_who_relays_something_does_not_hear_it_itself(hub: Hub) -> None:
+    sender, other = joined(hub, "chat.*", "chat.general"), joined(hub, "chat.*")
+    told: list[Member] = []
+    hub.deliver(relayed_by(sender), 1, told)
+    assert told == [other]
+    assert (len(texts(sender)), len(texts(other))) == (0, 1)
+
+
+async def test_nor_does_it_when_it_is_caught_up(hub: Hub, history: History) -> None:
+    sender, other = joined(hub, "chat.*"), joined(hub, "chat.*")
+    late: list[tuple[Member, str]] = []
+    hub.on_late = lambda one, event: late.append((one, event.id))
+    for each in (sender, other):
+        transport_of(each).is_blocked = True
+    history.happen(relayed_by(sender))
+    history.happen(published("p"))
+    for each in (sender, other):
+        transport_of(each).drain()
+    await history.settled()
+    assert [text.split()[0] for text in texts(sender)] == ["p"]
+    assert [text.split()[0] for text in texts(other)] == ["relayed", "p"]
+    assert sorted(id_ for _, id_ in late) == ["p", "p", "relayed"]
+
+
+def relayed_by(sender: Member) -> Published:
+    return msgspec.structs.replace(published("relayed"), not_to=sender.session.id)
