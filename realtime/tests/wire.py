@@ -4,15 +4,21 @@ import asyncio
 from typing import Any
 
 from realtime.core.session import Principal
+from realtime.negotiation import Gate, endpoint_of
+from realtime.tests.described import assert_bytes_described, assert_described, channel_of
 
 Message = dict[str, Any]
 PATIENCE_SECONDS = 10
+# Whose words are described: our consumers, alone or behind the gate.
+OURS = "realtime.dialects."
+ROUTING = "realtime.routing"
 
 
 class Wire:
     """Hands messages to an application and keeps what it sends.
 
-    `jam` makes `send` wait, as a server does whose peer has stopped reading.
+    `jam` makes `send` wait, as a server does whose peer has stopped reading. What an endpoint
+    of ours says has to be described by the AsyncAPI document.
     """
 
     def __init__(self, **scope: Any) -> None:
@@ -31,6 +37,7 @@ class Wire:
         self._is_flowing = asyncio.Event()
         self._is_flowing.set()
         self.application: asyncio.Task[None] | None = None
+        self.channel: str | None = None
 
     # --- The application's end -----------------------------------------------------------
 
@@ -47,6 +54,7 @@ class Wire:
 
     def open(self, application: Any) -> None:
         """Begin the handshake with an ASGI application."""
+        self.channel = self._channel_of(application)
         self.inbound.put_nowait({"type": "websocket.connect"})
         self.application = asyncio.ensure_future(application(self.scope, self.receive, self.send))
 
@@ -75,7 +83,13 @@ class Wire:
 
     async def next(self) -> Message:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            return await self.outbound.get()
+            message = await self.outbound.get()
+        if self.channel is not None and message["type"] == "websocket.send":
+            if message.get("text") is not None:
+                assert_described(self.channel, message["text"])
+            else:
+                assert_bytes_described(self.channel, message["bytes"])
+        return message
 
     async def hear(self) -> str:
         """Return the next text message."""
@@ -90,6 +104,17 @@ class Wire:
         assert message["type"] == "websocket.close", message
         return message["code"], message["reason"]
 
+    def _channel_of(self, application: Any) -> str | None:
+        """Return how the document calls what answers: one of our consumers, or all of them."""
+        path: str = self.scope["path"]
+        if _is_everything(application):
+            return channel_of(endpoint_of(path, self.scope))
+        if not type(application).__module__.startswith(OURS):
+            return None
+        # A dialect's other form is named behind a dot.
+        name: str = application.dialect.name.partition(".")[0]
+        return channel_of(path) if name == "surgery" else name
+
     async def end(self) -> None:
         """Leave, and wait for the application to have noticed."""
         assert self.application is not None
@@ -97,6 +122,12 @@ class Wire:
         self.unjam()
         async with asyncio.timeout(PATIENCE_SECONDS):
             await self.application
+
+
+def _is_everything(application: Any) -> bool:
+    """Tell whether it is what `routing` makes, and not a gate that a test put before its own."""
+    inner = getattr(application, "_inner", None)
+    return isinstance(application, Gate) and getattr(inner, "__module__", "") == ROUTING
 
 
 async def turns(count: int = 10) -> None:

@@ -8,6 +8,7 @@ import os
 import socket
 import struct
 import time
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,8 +17,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from project.tests.live.witness import Witness
+
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 0x1, 0x2, 0x0, 0x8, 0x9, 0xA
 WAIT_SECONDS = 10.0
+# What a packed message ends with, and what does not travel (RFC 7692, 7.2.1).
+SYNC_FLUSH = b"\x00\x00\xff\xff"
 CLOSE_FRAME, RESET, END_OF_STREAM = "a close frame", "a TCP reset", "the end of the stream"
 
 
@@ -192,7 +197,8 @@ class RawConnection:
 class RawWebSocket(RawConnection):
     """A WebSocket after its opening handshake; `response` is what the server answered to it.
 
-    With `waits` off the answer is read by `read_answer` only.
+    With `waits` off the answer is read by `read_answer` only. Every text message that is read
+    has to be described by the AsyncAPI document.
     """
 
     def __init__(
@@ -204,6 +210,7 @@ class RawWebSocket(RawConnection):
         waits: bool = True,
     ) -> None:
         super().__init__(url, receive_buffer=receive_buffer)
+        self._witness = Witness(url, headers or {})
         self.send(self.handshake(headers or {}))
         if waits:
             self.read_answer()
@@ -283,7 +290,17 @@ class RawWebSocket(RawConnection):
             self.send_frame(PONG, got.payload)
         elif got.opcode == CLOSE:
             raise Ended(_ending(got.payload))
+        self._look_at(got)
         return got.payload if got.opcode == TEXT else None
+
+    def _look_at(self, got: Frame) -> None:
+        """Hold a whole message, packed or not, against the document."""
+        if not got.is_final or got.opcode not in (TEXT, BINARY):
+            return
+        payload = got.payload
+        if got.reserved:
+            payload = zlib.decompressobj(-zlib.MAX_WBITS).decompress(payload + SYNC_FLUSH)
+        self._witness.hear(payload.decode() if got.opcode == TEXT else payload)
 
     def arrived(self) -> list[Any]:
         """Return the JSON messages that came, where a selector found that something did."""
