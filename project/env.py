@@ -3,8 +3,10 @@
 Only `project/settings.py` calls this module.
 """
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -58,6 +60,17 @@ def choice(name: str, default: str, allowed: set[str]) -> str:
     if raw not in allowed:
         raise ImproperlyConfigured(f"{name}={raw!r} is unknown: use one of {sorted(allowed)}.")
     return raw
+
+
+def json_object(name: str) -> dict[str, Any]:
+    """Return a JSON object, empty by default. The value, which may hold a secret, is not shown."""
+    try:
+        value = json.loads(text(name) or "{}")
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise ImproperlyConfigured(f'{name} is not JSON of the form {{"key": "value"}}.')
+    return value
 
 
 def secret(name: str, *, debug: bool, bytes_least: int = 32) -> str:

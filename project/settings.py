@@ -36,6 +36,10 @@ JWT_DEVICE_LIFETIME = timedelta(
 # --- The gateway ----------------------------------------------------------------------
 
 
+# Below this the bytes saved are not worth the processor's time, on either side.
+DEFLATE_BYTES = 512
+
+
 def _limits(dialect: str, defaults: DialectLimits) -> DialectLimits:
     """Read `VITALWIRE_<DIALECT>_<LIMIT>` for every limit there is; 0 switches one off."""
     return DialectLimits(
@@ -50,7 +54,7 @@ DIALECT_LIMITS = {
     "surgery": _limits(
         "SURGERY",
         # A surgeon has no message rate but TCP's; a frame of the document is under 200 bytes.
-        DialectLimits(message_bytes=8 * 1024, frame_bytes=8 * 1024),
+        DialectLimits(message_bytes=8 * 1024, frame_bytes=8 * 1024, deflate_bytes=DEFLATE_BYTES),
     ),
     "telemetry": _limits(
         "TELEMETRY",
@@ -63,6 +67,7 @@ DIALECT_LIMITS = {
             message_bytes=1024,
             frame_bytes=64 * 1024,
             batch_items=50,
+            deflate_bytes=DEFLATE_BYTES,
         ),
     ),
     "pubsub": _limits(
@@ -72,6 +77,8 @@ DIALECT_LIMITS = {
             messages_per_second=100,
             message_bytes=64 * 1024,
             frame_bytes=1024 * 1024,
+            deflate_bytes=DEFLATE_BYTES,
+            batch_items=50,
         ),
     ),
 }
@@ -89,14 +96,34 @@ COMMAND_SECONDS = env.integer("VITALWIRE_COMMAND_SECONDS", 3_600, least=1)
 READING_DAYS = env.integer("VITALWIRE_READING_DAYS", 30, least=1)
 ROLLUP_DAYS = env.integer("VITALWIRE_ROLLUP_DAYS", 730, least=1)
 JOURNAL_DAYS = env.integer("VITALWIRE_JOURNAL_DAYS", 7, least=1)
+QUEUED_DAYS = env.integer("VITALWIRE_QUEUED_DAYS", 7, least=1)
+QUEUED_PER_USER = env.integer("VITALWIRE_QUEUED_PER_USER", 1_000)
 CALL_THREADS = env.integer("VITALWIRE_CALL_THREADS", 8, least=2, most=64)
 HEADER_SECONDS = env.integer("VITALWIRE_HEADER_SECONDS", 15, least=1)
 HTTP_BODY_BYTES = env.integer("VITALWIRE_HTTP_BODY_BYTES", 2 * 1024 * 1024, least=1024)
+
+# Stored files: of one file and of one area (a user's, a session's, the public one).
+FILE_BYTES = env.integer("VITALWIRE_FILE_BYTES", 10 * 1024 * 1024, least=1)
+FILE_AREA_BYTES = env.integer("VITALWIRE_FILE_AREA_BYTES", 100 * 1024 * 1024, least=1)
+FILES_PER_AREA = env.integer("VITALWIRE_FILES_PER_AREA", 1_000, least=1)
+_in_folder = "django.core.files.storage.FileSystemStorage"
+_files_backend = env.text("VITALWIRE_FILES_BACKEND", _in_folder)
+_files_root = env.text("VITALWIRE_FILES_ROOT", str(BASE_DIR / "var" / "files"))
+_files_options = env.json_object("VITALWIRE_FILES_OPTIONS")
+if _files_backend == _in_folder:
+    # Private: nothing is served from there, and no other account of the machine reads it.
+    _files_options = {
+        "location": _files_root,
+        "file_permissions_mode": 0o600,
+        "directory_permissions_mode": 0o700,
+        **_files_options,
+    }
 
 # --- Applications ---------------------------------------------------------------------
 
 INSTALLED_APPS = [
     "unfold",
+    "unfold.contrib.filters",
     "unfold.contrib.import_export",
     "import_export",
     "django.contrib.admin",
@@ -240,7 +267,10 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Vitalwire",
-    "DESCRIPTION": "REST beside the four realtime protocols.",
+    "DESCRIPTION": (
+        "REST beside the four realtime protocols. What the WebSocket endpoints say and hear:"
+        " [/api/asyncapi/](/api/asyncapi/)."
+    ),
     "VERSION": "1.0.0",
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
@@ -273,6 +303,7 @@ WHITENOISE_AUTOREFRESH = DEBUG
 WHITENOISE_MANIFEST_STRICT = False
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "files": {"BACKEND": _files_backend, "OPTIONS": _files_options},
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if DEBUG

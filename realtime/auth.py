@@ -124,9 +124,17 @@ def _attributes_of(principal: Principal | None) -> dict[str, str]:
 class AccessWatch:
     """Looks again at open connections when an account, a role or a token changed."""
 
-    def __init__(self, hub: Hub, *, on_narrowed: Callable[[Member, list[str]], None]) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        *,
+        on_narrowed: Callable[[Member, list[str]], None],
+        on_ended: Callable[[Member, BadToken | Forbidden], None] = lambda member, reason: None,
+    ) -> None:
         self._hub = hub
         self._on_narrowed = on_narrowed
+        # Told before the close frame, for dialects that have words of their own.
+        self._on_ended = on_ended
         self._turn = asyncio.Lock()
 
     async def on_access_changed(self, event: AccessChanged) -> None:
@@ -167,6 +175,10 @@ class AccessWatch:
             logger.info(
                 "access ended: user=%s endpoint=%s", session.principal.username, session.endpoint
             )
+            # At once: the close frame waits until what the peer sent before was looked at.
+            self._hub.shut_out(member)
+            if not member.is_ending:
+                self._on_ended(member, error)
             member.end(PolicyViolation(text, kind="access_ended"))
             return
         ended = self._hub.reauthorise(member)

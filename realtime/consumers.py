@@ -54,7 +54,7 @@ class SocketConsumer:
     `access_changes`, the hub's count before the token was read.
     """
 
-    dialect: ClassVar[Dialect]
+    dialect: Dialect
     endpoint: ClassVar[str]
     # Where refused and cut connections are kept for the operators.
     attempts: Attempts | None = None
@@ -101,7 +101,7 @@ class SocketConsumer:
     async def on_refused(self, refusal: Disconnect) -> None:
         """Say so in the dialect's words before the close frame, where it has words for it."""
 
-    async def takes_early(self, wait: float) -> bool:
+    async def takes_early(self, wait: float, data: str | bytes) -> bool:
         """Tell whether to hand on a message that came `wait` seconds above the rate.
 
         Here it waits, so that TCP slows the peer; a dialect may answer and drop it instead.
@@ -130,7 +130,10 @@ class SocketConsumer:
 
     def begin(self, receive: Receive, send: Send) -> None:
         """Take the connection; its limits hold from now on."""
-        self.transport = transport_for(receive, send, frame_bytes=self.limits.frame_bytes)
+        limits = self.limits
+        self.transport = transport_for(
+            receive, send, frame_bytes=limits.frame_bytes, deflate_bytes=limits.deflate_bytes
+        )
         self._rate = TokenBucket(self.limits.messages_per_second, now=time.monotonic())
 
     async def _receive_guest(self, scope: dict[str, Any], principal: Principal) -> None:
@@ -279,16 +282,16 @@ class SocketConsumer:
                 session.messages_in += 1
                 if (tap := session.tap) is not None:
                     tap.received(session, data)
-            if limits.messages_per_second and not await self._fits():
+            if limits.messages_per_second and not await self._fits(data):
                 continue
             if _exceeds(data, limits.message_bytes) and not await self.takes_large(data):
                 continue
             return data
 
-    async def _fits(self) -> bool:
+    async def _fits(self, data: str | bytes) -> bool:
         """Count a message against the rate; ask the dialect about one that comes too early."""
         while wait := self._rate.take(time.monotonic()):
-            if not await self.takes_early(wait):
+            if not await self.takes_early(wait, data):
                 return False
         return True
 

@@ -5,6 +5,7 @@ tells every process when they change, and a watch ends by itself.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -62,6 +63,7 @@ class _Head(msgspec.Struct):
 
 
 _read_head = msgspec.json.Decoder(_Head).decode
+_read_packed_head = msgspec.msgpack.Decoder(_Head).decode
 
 
 class MessageLog:
@@ -149,15 +151,22 @@ class MessageLog:
 
 def kind_of(data: str | bytes) -> tuple[str, str]:
     """Return a message's type and channel, read as any dialect writes them."""
-    try:
-        head = _read_head(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeError):
+    head = _head_of(data)
+    if head is None:
         return UNKNOWN, ""
     kind = next((each for each in (head.type, head.event, head.status) if each), UNKNOWN)
     channel = head.channel
     if not channel and isinstance(head.data, dict):
         channel = head.data.get("topic", "")
     return _name(kind), _name(channel)
+
+
+def _head_of(data: str | bytes) -> _Head | None:
+    """Return the head of an object in JSON, or else in MessagePack."""
+    for read in (_read_head, _read_packed_head) if isinstance(data, bytes) else (_read_head,):
+        with contextlib.suppress(msgspec.DecodeError, RecursionError, UnicodeError):
+            return read(data)
+    return None
 
 
 def _name(value: Any) -> str:

@@ -9,7 +9,7 @@ read the close code.
 """
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +18,7 @@ import msgspec
 from realtime.auth import SUBPROTOCOL_PREFIX, tokens_in
 from realtime.core.limits import ConnectionBudget
 from realtime.dialects.pubsub import schema as pubsub
+from realtime.dialects.telemetry.schema import MSGPACK
 
 App = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 # Told why who was denied, and what was wrong with it.
@@ -28,6 +29,10 @@ ANY_ORIGIN = "*"
 
 PRIMARY = "/ws"
 PUBSUB = "/ws/pubsub"
+# Where telemetry is spoken, in the form that the client chooses.
+TELEMETRY = frozenset(
+    {PRIMARY, "/ws/device", "/ws/telemetry", "/ws/alerts", "/ws/devices", "/ws/system"}
+)
 UNAUTHORIZED = 401
 
 
@@ -54,7 +59,9 @@ class Gate:
         address = client[0] if client else ""
         if not self._lets_in(scope, address):
             return deny(scope, receive, send)
-        scope["accepted_subprotocol"] = subprotocol_for(scope.get("subprotocols", ()))
+        scope["accepted_subprotocol"] = subprotocol_for(
+            scope.get("subprotocols", ()), is_telemetry=is_telemetry(scope)
+        )
         if not self._budget.connections:
             return self._inner(scope, receive, send)
         return self._serve_counted(address, scope, receive, send)
@@ -90,6 +97,17 @@ def endpoint_of(path: str, scope: dict[str, Any]) -> str:
     return PUBSUB if path == PRIMARY and tokens_in(scope) else path
 
 
+def is_telemetry(scope: dict[str, Any]) -> bool:
+    """Tell whether it is telemetry that answers this handshake."""
+    return endpoint_of(path_of(scope), scope) in TELEMETRY
+
+
+def path_of(scope: dict[str, Any]) -> str:
+    """Return the path below the root path, without a slash at its end."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path") or "").rstrip("/")
+
+
 class _PubsubShape(msgspec.Struct):
     type: str
     data: msgspec.Raw
@@ -116,12 +134,16 @@ async def deny(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await send({"type": "websocket.close", "code": 1008})
 
 
-def subprotocol_for(offers: list[str]) -> str | None:
+def subprotocol_for(offers: Sequence[str], *, is_telemetry: bool = False) -> str | None:
     """Return what to select of what the client offered.
+
+    Whoever offers MessagePack where it is spoken gets it, whatever else it offers.
 
     A browser fails a connection whose offers are all ignored. A token is echoed only when it
     is the sole offer, since the answer would carry it a second time.
     """
+    if is_telemetry and MSGPACK in offers:
+        return MSGPACK
     if REALTIME_V1 in offers:
         return REALTIME_V1
     tokens = [offer for offer in offers if offer.startswith(SUBPROTOCOL_PREFIX)]

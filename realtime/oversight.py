@@ -22,6 +22,9 @@ from realtime.core.errors import Disconnect
 from realtime.hub import Hub, Member
 from realtime.messagelog import MessageLog
 from realtime.nodes import Figures, Statistics
+from realtime.presence import Presence
+from realtime.presence.people import SWEEP_SECONDS
+from realtime.rollcall import ANSWER, ASK, RollCall
 from realtime.sampler import FIGURES, SAMPLE_SECONDS, Sampler
 
 WRITE_ATTEMPTS_SECONDS = 1.0
@@ -39,10 +42,14 @@ class Oversight:
         self.attempts = Attempts(on_many=self._tell_of_many)
         self.message_log = MessageLog(lambda: (member.session for member in hub))
         self.statistics = Statistics()
+        self.presence = Presence(node_id)
+        self.roll_call = RollCall(hub)
         self.sampler = Sampler(node_id, hub, depths=self._depths)
         self.ears: dict[str, Ear] = {
             COUNTS: self.budgets.on_told,
             FIGURES: self.sampler.on_told,
+            ASK: self.roll_call.on_asked,
+            ANSWER: self.roll_call.on_answered,
         }
         self._node_id = node_id
         self._hub = hub
@@ -59,19 +66,23 @@ class Oversight:
         """Begin to watch; what is spawned ends with the process."""
         self._broker, self._spawn = broker, spawn
         self.budgets.connect(broker.tell)
+        self.roll_call.connect(broker.tell)
         spawn(self.message_log.reload())
         spawn(self.sampler.feel())
         spawn(every(SAMPLE_SECONDS, self._sample))
         spawn(every(WRITE_ATTEMPTS_SECONDS, self.attempts.write))
+        spawn(every(SWEEP_SECONDS, self.presence.sweep))
 
     async def stop(self) -> None:
         """Stop watching, and keep what was counted and noted last. Raises DatabaseError."""
         self.budgets.connect(None)
+        self.roll_call.connect(None)
         self.message_log.stop()
         if self._has_beaten:
             await self.beat(datetime.now(UTC))
         self._has_beaten = False
         await self.attempts.write()
+        await self.presence.stop()
 
     async def beat(self, now: datetime) -> set[str]:
         """Say that this process lives and what it has counted; return who else lives."""
@@ -104,11 +115,13 @@ class Oversight:
 
     def _on_join(self, member: Member) -> None:
         self.statistics.on_open()
+        self.presence.on_join(member.session)
         self.message_log.look_at(member.session)
 
     def _on_leave(self, member: Member) -> None:
         session = member.session
         self.statistics.on_close(session, datetime.now(UTC))
+        self.presence.on_leave(session)
         self.sampler.on_leave(session.messages_in + session.messages_out)
 
     def _on_stalled(self, member: Member, end: Disconnect) -> None:

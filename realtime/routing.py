@@ -12,12 +12,14 @@ from django.conf import settings
 from realtime.auth import TokenAuth
 from realtime.consumers import SocketConsumer, address_of
 from realtime.core.limits import ConnectionBudget
+from realtime.dialects.pubsub import backing as pubsub_backing
+from realtime.dialects.pubsub.binary import BINARY_DIALECT
 from realtime.dialects.pubsub.consumer import PubsubConsumer
 from realtime.dialects.surgery.consumer import AiConsumer, SimulationConsumer
 from realtime.dialects.telemetry.consumer import Backing, TelemetryConsumer
 from realtime.dialects.telemetry.schema import Channel
 from realtime.lobby import LobbyConsumer
-from realtime.negotiation import PRIMARY, Gate, deny, endpoint_of, pubsub_answer
+from realtime.negotiation import PRIMARY, Gate, deny, endpoint_of, path_of, pubsub_answer
 from realtime.runtime import Runtime
 
 # Where refused attempts are counted that asked for nothing we have.
@@ -45,8 +47,17 @@ def websocket_application(runtime: Runtime) -> App:
     def ai() -> AiConsumer:
         return AiConsumer(hub, limits["surgery"], budgets["surgery"])
 
+    stands_behind = pubsub_backing.Backing(
+        publisher=runtime.publisher,
+        census=runtime.census,
+        mailbox=runtime.mailbox,
+        presence=runtime.oversight.presence,
+        binary_dialect=BINARY_DIALECT,
+        publish_live=runtime.publish_live,
+    )
+
     def pubsub() -> PubsubConsumer:
-        return PubsubConsumer(hub, limits["pubsub"], budgets["pubsub"])
+        return PubsubConsumer(hub, limits["pubsub"], budgets["pubsub"], backing=stands_behind)
 
     backing = Backing(
         intake=runtime.intake,
@@ -79,14 +90,14 @@ def websocket_application(runtime: Runtime) -> App:
 
     def note_refusal(reason: str, scope: dict[str, Any], detail: str) -> None:
         """Keep who was denied before accept. The path it asked for is no endpoint's name."""
-        is_known = _path_of(scope) in consumers
-        endpoint = _path_of(scope).removeprefix("/ws/") if is_known else UNKNOWN
+        is_known = path_of(scope) in consumers
+        endpoint = path_of(scope).removeprefix("/ws/") if is_known else UNKNOWN
         attempts.note(
             reason, username="", address=address_of(scope), endpoint=endpoint, detail=detail
         )
 
     def route(scope: dict[str, Any], receive: Any, send: Any) -> Awaitable[None]:
-        make = consumers.get(endpoint_of(_path_of(scope), scope))
+        make = consumers.get(endpoint_of(path_of(scope), scope))
         if make is None:
             note_refusal("unknown_path", scope, scope["path"])
             return deny(scope, receive, send)
@@ -108,9 +119,3 @@ def websocket_application(runtime: Runtime) -> App:
         is_draining=lambda: runtime.is_draining,
         note_refusal=note_refusal,
     )
-
-
-def _path_of(scope: dict[str, Any]) -> str:
-    """Return the path below the root path, without a slash at its end."""
-    path: str = scope["path"]
-    return path.removeprefix(scope.get("root_path") or "").rstrip("/")

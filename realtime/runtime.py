@@ -19,25 +19,34 @@ from realtime.alarms import Alarms
 from realtime.auth import AccessWatch
 from realtime.broker import Broker
 from realtime.calls import call, stop_calls
+from realtime.census import CENSUS, Census
 from realtime.core.apart import stop_apart
 from realtime.core.errors import Restarting, Unavailable
 from realtime.core.events import (
     AccessChanged,
     CommandIssued,
+    ConnectionEnded,
     Event,
+    Message,
     MessageWatchChanged,
+    Notified,
+    PresenceChanged,
     RecordingClaimed,
     TelemetryReceived,
 )
-from realtime.dialects.pubsub import consumer as pubsub
+from realtime.dialects.pubsub import renewal
+from realtime.dialects.pubsub.schema import PubsubDialect
 from realtime.dialects.surgery.recordings import Recordings
 from realtime.dialects.telemetry import consumer as telemetry
 from realtime.dialects.telemetry.device import Connected
-from realtime.hub import Hub
+from realtime.hub import Hub, Member
 from realtime.intake import Intake
 from realtime.journal import Numbered
 from realtime.lobby import Lobby
+from realtime.mailbox import Mailbox
 from realtime.oversight import Oversight
+from realtime.publisher import Publisher
+from realtime.rollcall import end_connections
 from realtime.tail import Tail
 
 logger = logging.getLogger("vitalwire.runtime")
@@ -71,12 +80,20 @@ class Runtime:
         self.node_id = nodes.new_node_id()
         self.hub = Hub()
         self.writer = Writer()
+        self.publisher = Publisher()
+        self.mailbox = Mailbox(self.spawn)
+        self.census = Census(
+            self.node_id,
+            tell=lambda kind, body: self.broker.tell(kind, body),
+            peers=self._peers,
+        )
         self.recordings = Recordings(self.spawn)
         self.connected = Connected()
         self.lobby = Lobby(settings.DIALECT_LIMITS["telemetry"].connections_total or LOBBY_MOST)
         self.oversight = Oversight(self.node_id, self.hub, self.writer)
         self.is_draining = False
         self.is_started = False
+        self._living: set[str] = set()
         self.broker: Broker
         self.tail: Tail
         self.alarms = Alarms(
@@ -94,7 +111,9 @@ class Runtime:
             is_heard=self._is_telemetry_heard,
             spawn=self.spawn,
         )
-        self._access = AccessWatch(self.hub, on_narrowed=self._tell_narrowed)
+        self._access = AccessWatch(
+            self.hub, on_narrowed=self._tell_narrowed, on_ended=self._tell_ended
+        )
         self._tasks: set[asyncio.Task[Any]] = set()
         self._stop_listening: list[Callable[[], None]] = []
         self._starting: asyncio.Task[None] | None = None
@@ -118,15 +137,17 @@ class Runtime:
             on_joined=self.oversight.budgets.on_joined,
             on_heard=self.alarms.on_heard,
             on_missed=self.alarms.on_missed,
-            ears=self.oversight.ears,
+            ears={**self.oversight.ears, CENSUS: self.census.on_told},
         )
         self.tail = Tail(
             self._deliver, on_stand=self._stand_at, is_deaf=lambda: self.broker.is_deaf
         )
         self.hub.history = self.tail.read_after
         self.hub.spawn = self.spawn
+        self.hub.on_late = lambda member, event: self.mailbox.on_told(event)
         self.hub.look_again = lambda member: self.spawn(self._access.look_again(member))
         self.writer.start()
+        self.publisher.start()
         await self._find_database()
         self._stop_listening = [
             journal.on_numbered(
@@ -139,9 +160,11 @@ class Runtime:
         self.spawn(self._keep(self.tail.run))
         self.spawn(self._keep(self.broker.run))
         self.spawn(self._keep(self.alarms.run))
+        self.spawn(self._keep(self.oversight.presence.run))
         self.spawn(self._every(nodes.HEARTBEAT_SECONDS, self._beat))
         self.spawn(self._every(SWEEP_SECONDS, self._sweep))
         self.spawn(self._every(watch.PRUNE_SECONDS, self._prune))
+        self.spawn(self._every(watch.FORGET_SECONDS, self._forget))
         self.spawn(self._every(LOOK_FOR_STALLED_SECONDS, self._look_after))
         self.spawn(self._every(KEEP_SEEN_SECONDS, self.intake.keep_seen))
         self.oversight.start(self.broker, spawn=self.spawn, every=self._every)
@@ -160,7 +183,8 @@ class Runtime:
             try:
                 await self.tail.start()
                 await self.intake.load()
-                await self.oversight.beat(datetime.now(UTC))
+                self._living = await self.oversight.beat(datetime.now(UTC))
+                await self.oversight.presence.load()
                 return await self.alarms.start()
             except DatabaseProblem as problem:
                 logger.warning("waiting for the database: %s", type(problem).__name__)
@@ -189,6 +213,7 @@ class Runtime:
             await asyncio.wait(self._tasks, timeout=CANCEL_SECONDS)
         with contextlib.suppress(DatabaseProblem, Unavailable):
             await self.intake.keep_seen()
+        await asyncio.to_thread(self.publisher.stop)
         await asyncio.to_thread(self.writer.stop)
         with contextlib.suppress(DatabaseProblem):
             await self.oversight.stop()
@@ -251,12 +276,16 @@ class Runtime:
             # The journal was restored, and with it the devices.
             self.spawn(self.intake.load())
             self.spawn(self.alarms.reload())
+            self.spawn(self.oversight.presence.load())
 
     def _on_numbered(self, entries: list[Numbered]) -> None:
         self.tail.hint(entries)
         self.broker.publish_journal(entries)
 
     def _deliver(self, event: Event, n: int) -> None:
+        if isinstance(event, Message | Notified):
+            self._deliver_message(event, n)
+            return
         if isinstance(event, RecordingClaimed):
             self.recordings.on_claimed(event)
         elif isinstance(event, AccessChanged):
@@ -264,6 +293,10 @@ class Runtime:
             self.spawn(self._access.on_access_changed(event))
         elif isinstance(event, MessageWatchChanged):
             self.spawn(self.oversight.message_log.reload())
+        elif isinstance(event, PresenceChanged):
+            self.oversight.presence.roster.on_event(event)
+        elif isinstance(event, ConnectionEnded):
+            end_connections(self.hub, event)
         elif isinstance(event, CommandIssued):
             self.connected.on_issued(event)
         else:
@@ -271,11 +304,29 @@ class Runtime:
             self.alarms.on_event(event)
         self.hub.deliver(event, n)
 
+    def _deliver_message(self, event: Message | Notified, n: int) -> None:
+        """Deliver what is counted, or kept until its user was told."""
+        told: list[Member] = []
+        self.hub.deliver(event, n, told)
+        if isinstance(event, Message):
+            self.census.on_delivered(event, (member.session.id for member in told), len(told))
+        if any(member.behind_at is None and member.transport.is_open for member in told):
+            self.mailbox.on_told(event)
+
+    def _peers(self) -> tuple[set[str], set[str]]:
+        """Return the other processes that live, and those of them that can be asked."""
+        heard = self.broker.heard()
+        return (self._living | heard) - {self.node_id}, heard
+
     def _tell_narrowed(self, member: Any, ended: list[str]) -> None:
-        if member.dialect is pubsub.DIALECT:
-            pubsub.on_narrowed(member, ended)
-        elif member.dialect is telemetry.DIALECT:
+        if isinstance(member.dialect, PubsubDialect):
+            renewal.on_narrowed(member, ended)
+        elif isinstance(member.dialect, telemetry.TelemetryDialect):
             telemetry.on_narrowed(self.hub, member, ended)
+
+    def _tell_ended(self, member: Any, reason: Exception) -> None:
+        if isinstance(member.dialect, PubsubDialect):
+            renewal.on_access_ended(member, reason)
 
     # --- Chores ------------------------------------------------------------------------
 
@@ -303,7 +354,7 @@ class Runtime:
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
-            await self.oversight.beat(datetime.now(UTC))
+            self._living = await self.oversight.beat(datetime.now(UTC))
             # A heartbeat that waited for the database was old when it was written.
             if loop.time() - began < BEAT_AGAIN_SECONDS:
                 break
@@ -324,6 +375,9 @@ class Runtime:
 
     async def _prune(self) -> None:
         await call(watch.prune_in_turn, self.node_id, now=datetime.now(UTC))
+
+    async def _forget(self) -> None:
+        await call(watch.forget_in_turn, self.node_id, now=datetime.now(UTC))
 
     async def _look_after(self) -> None:
         now = asyncio.get_running_loop().time()

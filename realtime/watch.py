@@ -10,16 +10,20 @@ from django.conf import settings
 from accounts import services as accounts
 from devices import retention
 from devices.services import commands, devices
-from realtime import journal, messagelog, nodes
+from realtime import files, journal, mailbox, messagelog, nodes, publisher
+from realtime.presence import rows as presence
 
 WATCH_SECONDS: Final = 1.0
 PRUNE_SECONDS: Final = 3600.0
+# How much longer than its sender wished a message is kept.
+FORGET_SECONDS: Final = 30.0
 # Processes keep when their devices were last seen every two seconds, a little late under load.
 # Who is asked about a device must not take that for silence.
 NOT_KEPT_YET: Final = timedelta(seconds=3)
 
 WATCH_LEASE: Final = "devices"
 PRUNE_LEASE: Final = "prune"
+FORGET_LEASE: Final = "forget"
 
 
 def watch_devices(node_id: str, *, now: datetime) -> None:
@@ -38,6 +42,12 @@ def prune_in_turn(node_id: str, *, now: datetime) -> None:
         prune(now=now)
 
 
+def forget_in_turn(node_id: str, *, now: datetime) -> None:
+    """Forget what has expired, if it is this process's turn."""
+    if nodes.hold_lease(FORGET_LEASE, node_id, seconds=FORGET_SECONDS * 1.5, now=now):
+        journal.forget_expired(now=now)
+
+
 def prune(*, now: datetime) -> dict[str, int]:
     """Delete what is too old, in short transactions; return how many of what."""
     pruned = retention.prune(
@@ -45,7 +55,18 @@ def prune(*, now: datetime) -> dict[str, int]:
         keep_readings=timedelta(days=settings.READING_DAYS),
         keep_rollups=timedelta(days=settings.ROLLUP_DAYS),
     )
+    journal.forget_expired(now=now)
     events = journal.prune(now - timedelta(days=settings.JOURNAL_DAYS))
+    queued = mailbox.prune(now=now)
+    publications = publisher.prune(now=now)
     accounts.prune(now=now)
     messagelog.prune(now=now)
-    return {"readings": pruned.readings, "roll-ups": pruned.rollups, "events": events}
+    presence.prune()
+    files.sweep(now=now)
+    return {
+        "readings": pruned.readings,
+        "roll-ups": pruned.rollups,
+        "events": events,
+        "queued messages": queued,
+        "publications": publications,
+    }

@@ -158,3 +158,20 @@ def test_the_real_environment_wins_over_the_file(
 
 def test_a_missing_file_is_no_error(tmp_path: Path) -> None:
     env.load_file(tmp_path / "absent")
+
+
+def test_an_object_is_read_as_json(variable) -> None:
+    variable('{"bucket": "files"}')
+    assert env.json_object(NAME) == {"bucket": "files"}
+
+
+def test_a_missing_object_is_empty() -> None:
+    assert env.json_object(NAME) == {}
+
+
+@pytest.mark.parametrize("value", ["files", "[]", '{"secret": '])
+def test_what_is_no_object_is_refused_without_showing_it(variable, value: str) -> None:
+    variable(value)
+    with pytest.raises(ImproperlyConfigured, match=f"{NAME} is not JSON") as refusal:
+        env.json_object(NAME)
+    assert value not in str(refusal.value)

@@ -14,7 +14,7 @@ LINE = re.compile(r"^#?([A-Z][A-Z0-9_]+)=(.*)$", re.MULTILINE)
 READ_BY_MAKE = {"HOST", "PORT", "TEST_DATABASE_URL", "TEST_REDIS_URL", "REQUIRE"}
 # As in production: what has no default there.
 GIVEN = {"DEBUG": "0", "SECRET_KEY": "s" * 64, "JWT_SECRET_KEY": "j" * 64}
-READERS = ("text", "boolean", "integer", "words", "choice", "secret", "database")
+READERS = ("text", "boolean", "integer", "words", "choice", "json_object", "secret", "database")
 
 
 def _documented() -> dict[str, str]:

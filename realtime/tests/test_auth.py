@@ -227,8 +227,11 @@ class Watched:
     def __init__(self) -> None:
         self.hub = Hub()
         self.narrowed: list[tuple[Member, list[str]]] = []
+        self.ended: list[tuple[Member, str]] = []
         self.watch = AccessWatch(
-            self.hub, on_narrowed=lambda one, ended: self.narrowed.append((one, ended))
+            self.hub,
+            on_narrowed=lambda one, ended: self.narrowed.append((one, ended)),
+            on_ended=lambda one, why: self.ended.append((one, type(why).__name__)),
         )
         self.now: dict[str, Principal | Exception] = {}
         self.looks: list[str] = []
@@ -279,10 +282,12 @@ async def test_only_those_concerned_are_looked_at(
 
 
 async def test_a_revoked_token_ends_the_connection(watched: Watched) -> None:
-    _, transport = watched.join(principal("olga"))
+    one, transport = watched.join(principal("olga"), "chat.*")
     _, other = watched.join(principal("otto"))
     watched.now["olga"] = BadToken(TokenProblem.REVOKED)
     await watched.change(token_id="token of olga")
+    assert watched.ended == [(one, "BadToken")]
+    assert not one.cohorts, "it hears nothing more, however long it takes to leave"
     assert isinstance(transport.ending, PolicyViolation)
     assert transport.ending.reason == "invalid token"
     assert other.ending is None

@@ -6,6 +6,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgpack
 import pytest
 
 from accounts import roles
@@ -133,6 +134,9 @@ async def test_a_line_says_everything_but_the_body(
         (b"\xff\x00", ("?", "")),
         ("[" * 100_000, ("?", "")),
         ("\ud800", ("?", "")),
+        (msgpack.packb({"type": "alert", "channel": "alerts"}), ("alert", "alerts")),
+        (msgpack.packb([1]), ("?", "")),
+        (b"\x01\x00\x00\x00\x02ab", ("?", "")),
     ],
 )
 def test_type_and_channel_are_read_as_any_dialect_writes_them(

@@ -2,12 +2,21 @@
 
 import asyncio
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from realtime.core.limits import ConnectionBudget
-from realtime.negotiation import Gate, deny, endpoint_of, pubsub_answer, subprotocol_for
+from realtime.negotiation import (
+    TELEMETRY,
+    Gate,
+    deny,
+    endpoint_of,
+    pubsub_answer,
+    subprotocol_for,
+)
 from realtime.tests.wire import Wire, turns
 
 TOKEN = "access_token.aaa.bbb.ccc"
@@ -207,6 +216,36 @@ def test_a_token_is_echoed_only_when_it_is_the_sole_offer(
     offers: list[str], selected: str | None
 ) -> None:
     assert subprotocol_for(offers) == selected
+
+
+@pytest.mark.parametrize(
+    ("path", "offers", "selected"),
+    [
+        ("/ws", ["vitalwire.msgpack"], "vitalwire.msgpack"),
+        ("/ws/device", ["vitalwire.msgpack"], "vitalwire.msgpack"),
+        ("/ws/device", [TOKEN, "vitalwire.msgpack"], "vitalwire.msgpack"),
+        ("/ws/telemetry/", ["realtime.v1", TOKEN, "vitalwire.msgpack"], "vitalwire.msgpack"),
+        ("/ws/device", [TOKEN], TOKEN),
+        ("/ws/device", ["vitalwire.Msgpack"], None),
+        # A token on /ws means pubsub, which has no such words; nor has surgery.
+        ("/ws", ["vitalwire.msgpack", TOKEN], None),
+        ("/ws", ["vitalwire.msgpack", "realtime.v1", TOKEN], "realtime.v1"),
+        ("/ws/pubsub", ["vitalwire.msgpack"], None),
+        ("/ws/simulation", ["vitalwire.msgpack"], None),
+    ],
+)
+async def test_messagepack_is_selected_where_telemetry_is_spoken(
+    path: str, offers: list[str], selected: str | None
+) -> None:
+    inner = Inner()
+    assert await is_let_in(Wire(path=path, subprotocols=offers), gate(inner))
+    assert inner.selected == [selected]
+
+
+def test_every_path_of_telemetry_is_known_to_be_one() -> None:
+    routes = (Path(__file__).parents[1] / "routing.py").read_text()
+    served = set(re.findall(r'"(/ws/[a-z]+)": (?:lambda: )?telemetry\b', routes))
+    assert served | {"/ws"} == TELEMETRY
 
 
 async def test_the_selection_is_handed_to_the_application() -> None:

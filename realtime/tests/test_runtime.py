@@ -26,10 +26,11 @@ from realtime import broker, journal, nodes
 from realtime import runtime as module
 from realtime.broker import JOURNAL_GROUP
 from realtime.calls import call
+from realtime.connections import end_connection
 from realtime.core.errors import Restarting
 from realtime.core.events import RecordingClaimed
 from realtime.core.position import Position
-from realtime.models import Lease, Node
+from realtime.models import JournalEntry, Lease, Node
 from realtime.routing import websocket_application
 from realtime.runtime import Runtime
 from realtime.tests.doubles import NOW, FakeTransport, member, moved, principal
@@ -73,6 +74,12 @@ def start_surgery() -> Surgery:
 # --- From a change to a socket -------------------------------------------------------------
 
 
+def position_of_the_start() -> str:
+    """Return the position of the one operation that was begun; who came has one as well."""
+    entry = JournalEntry.objects.get(kind="SurgeryStarted")
+    return f"{journal.head().epoch}-{entry.position}"
+
+
 async def test_what_is_committed_in_a_thread_is_heard_by_a_socket(
     serving: Runtime, token: str
 ) -> None:
@@ -82,8 +89,7 @@ async def test_what_is_committed_in_a_thread_is_heard_by_a_socket(
     assert message["type"] == "Broadcast"
     assert message["data"]["topic"] == f"surgeries.{surgery.pk}"
     assert message["data"]["payload"]["event"] == "SURGERY_STARTED"
-    head = await call(journal.head)
-    assert message["data"]["metadata"]["position"] == str(head)
+    assert message["data"]["metadata"]["position"] == await call(position_of_the_start)
     await wire.end()
 
 
@@ -126,7 +132,8 @@ async def test_what_rolls_back_is_heard_by_nobody(serving: Runtime, token: str) 
 
     await call(in_vain)
     await call(start_surgery)
-    assert json.loads(await wire.hear())["data"]["metadata"]["position"].endswith("-1")
+    message = json.loads(await wire.hear())
+    assert message["data"]["metadata"]["position"] == await call(position_of_the_start)
     await wire.end()
     assert wire.outbound.empty()
 
@@ -219,7 +226,48 @@ def change_user(**fields: Any) -> None:
 async def test_a_deactivated_account_loses_its_sockets(serving: Runtime, token: str) -> None:
     wire = await subscribed(serving, token, "surgeries.*")
     await call(change_user, is_active=False)
+    assert json.loads(await wire.hear())["data"]["status"] == "revoked"
     assert await wire.ending() == (1008, "invalid token")
+    await wire.end()
+
+
+async def test_who_connects_is_told_to_who_watches_and_shown_to_who_comes_later(
+    serving: Runtime, token: str
+) -> None:
+    watcher = await subscribed(serving, token, "presence.bea")
+    bea = await call(User.objects.create_user, "bea", role=roles.MEMBER)
+    wire = await connected(serving, await call(issue_access, bea))
+    told = json.loads(await watcher.hear())
+    assert (told["type"], told["data"]["user_id"], told["data"]["status"]) == (
+        "Presence",
+        "bea",
+        "online",
+    )
+    late = await subscribed(serving, token, "presence.bea")
+    assert json.loads(await late.hear())["data"]["user_id"] == "bea"
+    for each in (watcher, wire, late):
+        await each.end()
+
+
+async def test_presence_is_known_after_a_restart(serving: Runtime, token: str) -> None:
+    wire = await connected(serving, token)
+    await until(lambda: len(serving.oversight.presence.roster) == 1)
+    await wire.end()
+    await serving.stop()
+    # Who was here when it ended may come back.
+    again = Runtime()
+    await again.start()
+    assert len(again.oversight.presence.roster) == 1
+    await again.stop()
+
+
+async def test_a_connection_that_an_operator_ends_is_closed_with_1008(
+    serving: Runtime, token: str
+) -> None:
+    wire = await connected(serving, token)
+    welcome = json.loads(await wire.hear())
+    await call(end_connection, welcome["data"]["details"]["connection_id"], by="root")
+    assert await wire.ending() == (1008, "an operator ended this connection")
     await wire.end()
 
 
@@ -228,6 +276,7 @@ async def test_a_role_that_may_not_open_the_endpoint_loses_its_sockets(
 ) -> None:
     wire = await subscribed(serving, token, "surgeries.*")
     await call(change_user, role_id=roles.DEVICE)
+    assert json.loads(await wire.hear())["data"]["code"] == 403
     code, reason = await wire.ending()
     assert code == 1008
     assert roles.DEVICE in reason

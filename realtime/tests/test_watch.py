@@ -12,7 +12,10 @@ from devices.services.commands import queue_command
 from devices.services.devices import mark_alive, note_seen
 from devices.tests.builders import NOW, a_device
 from devices.tests.reports import store_values
-from realtime.watch import NOT_KEPT_YET, prune, prune_in_turn, watch_devices
+from realtime.core.events import encode
+from realtime.models import JournalEntry
+from realtime.tests.message_events import published
+from realtime.watch import NOT_KEPT_YET, forget_in_turn, prune, prune_in_turn, watch_devices
 
 pytestmark = pytest.mark.django_db
 
@@ -80,7 +83,13 @@ def test_one_process_prunes(device: Device) -> None:
 def test_pruning_tells_how_much_of_what(device: Device) -> None:
     old = NOW - timedelta(days=settings.ROLLUP_DAYS + 1)
     store_values(device, [1, 2, 3], every=SECOND, at=old)
-    assert prune(now=NOW) == {"readings": 2, "roll-ups": 1, "events": 0}
+    assert prune(now=NOW) == {
+        "readings": 2,
+        "roll-ups": 1,
+        "events": 0,
+        "queued messages": 0,
+        "publications": 0,
+    }
 
 
 def test_the_command_prunes(device: Device, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,3 +98,20 @@ def test_the_command_prunes(device: Device, capsys: pytest.CaptureFixture[str]) 
     assert "0 readings deleted" in out
     assert "roll-ups deleted" in out
     assert not User.objects.exists()
+
+
+def test_one_process_forgets_what_has_expired(db: None) -> None:
+    JournalEntry.objects.create(
+        position=1,
+        event_id="p",
+        topic="chat.general",
+        kind="Published",
+        payload=encode(published("p", expires_at=NOW)),
+        created_at=NOW,
+        expires_at=NOW,
+    )
+    forget_in_turn("a", now=NOW - SECOND)
+    forget_in_turn("b", now=NOW)
+    assert JournalEntry.objects.get().kind == "Published"
+    forget_in_turn("a", now=NOW)
+    assert JournalEntry.objects.get().kind == "Forgotten"

@@ -2,12 +2,13 @@
 
 import json
 
+import msgpack
 import pytest
 
 from realtime.core.events import AnyEvent, Event
-from realtime.dialects.pubsub.schema import PubsubDialect
+from realtime.dialects.pubsub.schema import PubsubBinaryDialect, PubsubDialect
 from realtime.dialects.surgery.schema import SurgeryDialect
-from realtime.dialects.telemetry.schema import TelemetryDialect
+from realtime.dialects.telemetry.schema import PackedTelemetryDialect, TelemetryDialect
 from realtime.hub import Dialect
 from realtime.tests.core.test_events import EXAMPLES
 
@@ -19,6 +20,16 @@ CONTROL = {
     "DevicesChanged",
     "RulesChanged",
     "MessageWatchChanged",
+    "ConnectionEnded",
+    "Forgotten",
+}
+# What people and applications tell each other.
+OF_PEOPLE = {
+    "Published",
+    "DirectMessageSent",
+    "StreamChunkSent",
+    "Notified",
+    "PresenceChanged",
 }
 OF_DEVICES = {
     "TelemetryReceived",
@@ -40,16 +51,31 @@ SILENT = {
     "surgery": {
         *CONTROL,
         *OF_DEVICES,
+        *OF_PEOPLE,
         "SurgeryStarted",
         "SurgeryMoved",
         "SurgeryInterrupted",
         "SurgeryAnalysed",
     },
     "pubsub": CONTROL,
+    "pubsub.binary": CONTROL,
     # A command goes to its device alone, once, and not through the hub.
-    "telemetry": {*CONTROL, *OF_SURGERIES, "CommandIssued", "CommandEnded"},
+    "telemetry": {
+        *CONTROL,
+        *OF_SURGERIES,
+        *OF_PEOPLE,
+        "CommandIssued",
+        "CommandEnded",
+    },
 }
-DIALECTS: list[Dialect] = [SurgeryDialect(), PubsubDialect(), TelemetryDialect()]
+SILENT["telemetry.msgpack"] = SILENT["telemetry"]
+DIALECTS: list[Dialect] = [
+    SurgeryDialect(),
+    PubsubDialect(),
+    PubsubBinaryDialect(),
+    TelemetryDialect(),
+    PackedTelemetryDialect(),
+]
 each_dialect = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
 
 
@@ -57,7 +83,10 @@ def is_rendered(dialect: Dialect, event: Event) -> bool:
     payload = dialect.render(event, "e-1" if event.durable else None)
     if payload is None:
         return False
-    json.loads(payload)
+    if dialect.name == PackedTelemetryDialect.name:
+        msgpack.unpackb(payload)
+    elif not dialect.is_binary(event):
+        json.loads(payload)
     return True
 
 
