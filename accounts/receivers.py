@@ -67,6 +67,8 @@ def keep_shipped_roles(
     views = [permission for permission in new if permission.codename.startswith("view_")]
     if sender.label in _NOT_FOR_VIEWING:
         views = []
+    private = getattr(sender, "administrator_permissions", frozenset())
+    views = [permission for permission in views if permission.codename not in private]
     named = getattr(sender, "operator_permissions", frozenset())
     work = [permission for permission in new if permission.codename in named]
     group_of.get(name=roles.VIEWER).group.permissions.add(*views)

@@ -10,7 +10,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.utils import timezone
 
 from accounts import roles, services, tokens
-from accounts.access import Right, may, principal_again, principal_for_token
+from accounts.access import Right, find_recipient, may, principal_again, principal_for_token
 from accounts.models import Role, User
 from accounts.tests.forge import document_claims, forge
 from accounts.tokens import BadToken, TokenProblem
@@ -224,3 +224,23 @@ def test_nobody_and_the_deactivated_may_nothing(administrator: User) -> None:
     for right in Right:
         assert not may(AnonymousUser(), right)
         assert not may(administrator, right)
+
+
+def test_a_direct_message_is_for_who_has_that_id_or_name(make_user: MakeUser) -> None:
+    bea = make_user("bea", role=roles.MEMBER)
+    assert find_recipient("bea") == find_recipient(str(bea.pk)) == bea.pk
+    for nobody in ("", "BEA", "nul\0", str(uuid4())):
+        assert find_recipient(nobody) is None
+
+
+def test_nobody_gets_another_s_messages_by_their_name(make_user: MakeUser) -> None:
+    bea = make_user("bea", role=roles.MEMBER)
+    make_user(str(bea.pk), role=roles.MEMBER)
+    assert find_recipient(str(bea.pk)) == bea.pk
+
+
+def test_who_could_never_read_it_gets_no_direct_message(make_user: MakeUser) -> None:
+    make_user("sensor", role=roles.DEVICE)
+    make_user("gone", role=roles.MEMBER, is_active=False)
+    assert find_recipient("sensor") is None
+    assert find_recipient("gone") is None

@@ -5,14 +5,16 @@ from functools import partial
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
-from django.http import StreamingHttpResponse
+from django.http import HttpRequest, StreamingHttpResponse
 from rest_framework.request import Request
 
 
-def streamed(request: Request, parts: Iterator[bytes], content_type: str) -> StreamingHttpResponse:
+def streamed(
+    request: Request | HttpRequest, parts: Iterator[bytes], content_type: str
+) -> StreamingHttpResponse:
     """Return an answer whose parts are made when the client has room for them."""
     # Django collects an iterator of the wrong kind in memory before it sends a byte.
-    is_async = isinstance(request._request, ASGIRequest)
+    is_async = isinstance(getattr(request, "_request", request), ASGIRequest)
     return StreamingHttpResponse(
         _InRequestThread(parts) if is_async else parts, content_type=content_type
     )

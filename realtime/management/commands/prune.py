@@ -11,7 +11,9 @@ from realtime.watch import prune
 class Command(BaseCommand):
     help = (
         "Rolls readings up by the hour and deletes those older than VITALWIRE_READING_DAYS,"
-        " roll-ups older than VITALWIRE_ROLLUP_DAYS, events older than VITALWIRE_JOURNAL_DAYS."
+        " roll-ups older than VITALWIRE_ROLLUP_DAYS, events older than VITALWIRE_JOURNAL_DAYS,"
+        " messages that waited for their user longer than VITALWIRE_QUEUED_DAYS, and which"
+        " messages were sent more than a day ago."
         " A running server does so by itself, every hour."
     )
 

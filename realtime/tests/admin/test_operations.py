@@ -1,4 +1,4 @@
-"""The admin: who was refused, what clients report, and whose messages are logged."""
+"""Operations in the admin: who was refused, what clients report, and whose messages are logged."""
 
 from datetime import timedelta
 
@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from accounts import roles
 from accounts.models import User
-from realtime.models import ErrorReport, JournalEntry, MessageWatch, RefusedAttempt
+from realtime.models import ErrorReport, JournalEntry, MessageWatch, RefusedAttempt, UserPresence
 from realtime.tests.doubles import NOW
 
 pytestmark = pytest.mark.django_db
@@ -16,18 +16,6 @@ pytestmark = pytest.mark.django_db
 ATTEMPTS = "/admin/realtime/refusedattempt/"
 REPORTS = "/admin/realtime/errorreport/"
 WATCHES = "/admin/realtime/messagewatch/"
-
-
-@pytest.fixture
-def administrator() -> User:
-    return User.objects.create_superuser("root of all", password="long enough 2024")
-
-
-@pytest.fixture
-def client(administrator: User) -> Client:
-    client = Client()
-    client.force_login(administrator, backend="django.contrib.auth.backends.ModelBackend")
-    return client
 
 
 def add_watch(client: Client, **changes: str) -> str:
@@ -91,3 +79,13 @@ def test_a_viewer_cannot_switch_the_message_log() -> None:
     client = Client()
     client.force_login(viewer, backend="django.contrib.auth.backends.ModelBackend")
     assert client.get(f"{WATCHES}add/").status_code == 403
+
+
+def test_who_is_present_is_looked_at(client: Client, administrator: User) -> None:
+    UserPresence.objects.create(
+        user_id=administrator.pk, username="ana", status="away", last_seen=NOW, changed_at=NOW
+    )
+    page = client.get("/admin/realtime/userpresence/").content.decode()
+    assert "ana" in page
+    assert "Away" in page
+    assert client.get("/admin/realtime/userpresence/add/").status_code == 403

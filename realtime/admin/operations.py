@@ -1,4 +1,4 @@
-"""The journal, the processes and who was refused, for looking at; whose messages are logged."""
+"""The processes and who was refused, for looking at; whose messages are logged."""
 
 from datetime import timedelta
 from typing import Any
@@ -9,44 +9,33 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from unfold.admin import ModelAdmin
+from unfold.decorators import display
 
 from realtime import messagelog
-from realtime.models import ErrorReport, JournalEntry, MessageWatch, Node, RefusedAttempt
+from realtime.admin.base import ReadOnlyAdmin
+from realtime.models import ErrorReport, MessageWatch, Node, RefusedAttempt, UserPresence
 
 WATCHED_FIRST = timedelta(hours=1)
 WATCHED_MOST = timedelta(days=7)
-
-
-class ReadOnlyAdmin(ModelAdmin):
-    """Rows that the system writes and people read."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
-@admin.register(JournalEntry)
-class JournalEntryAdmin(ReadOnlyAdmin):
-    list_display = ("position", "kind", "topic", "created_at")
-    list_filter = ("kind",)
-    search_fields = ("topic", "event_id")
-    date_hierarchy = "created_at"
-    fields = ("position", "event_id", "kind", "topic", "created_at", "content")
-    readonly_fields = ("content",)
-
-    @admin.display(description="content")
-    def content(self, entry: JournalEntry) -> str:
-        return bytes(entry.payload).decode("utf-8", "replace")
+PRESENCE_COLOURS = {"online": "success", "away": "warning", "offline": "info"}
 
 
 @admin.register(Node)
 class NodeAdmin(ReadOnlyAdmin):
     list_display = ("host", "pid", "started_at", "heartbeat_at", "connections", "statistics")
+
+
+@admin.register(UserPresence)
+class UserPresenceAdmin(ReadOnlyAdmin):
+    """Who is present, over all processes."""
+
+    list_display = ("username", "status_label", "last_seen", "changed_at", "metadata")
+    list_filter = ("status",)
+    search_fields = ("username",)
+
+    @display(description="status", ordering="status", label=PRESENCE_COLOURS)
+    def status_label(self, presence: UserPresence) -> tuple[str, str]:
+        return presence.status, presence.get_status_display()
 
 
 @admin.register(RefusedAttempt)
