@@ -6,6 +6,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from accounts.api.errors import unknown_path
 from realtime import health
+from realtime.asyncapi import views as asyncapi
 
 urlpatterns = [
     path("healthz", health.alive),
@@ -17,6 +18,9 @@ urlpatterns = [
     path("api/v1/", include("devices.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(), name="docs"),
+    path("api/asyncapi.json", asyncapi.as_json, name="asyncapi-json"),
+    path("api/asyncapi/", asyncapi.as_page, name="asyncapi"),
+    path("api/asyncapi", asyncapi.as_page),
     re_path(r"^api/", unknown_path),
     path("", include("realtime.dashboard.urls")),
 ]

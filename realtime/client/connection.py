@@ -30,6 +30,8 @@ T = TypeVar("T")
 SETTLED_SECONDS = 5.0
 # A server that slows us down by TCP does not read our pings either: be patient with it.
 PONG_SECONDS = 60.0
+# What a server may send as one message, unless told otherwise.
+MESSAGE_BYTES = 1 << 20
 
 log = logging.getLogger("vitalwire.client")
 # `websockets` prints the handshake's headers, the token among them, at DEBUG.
@@ -71,8 +73,19 @@ class Socket:
 
     async def send(self, message: Any) -> None:
         """Send `message` as one text frame; waits while the server does not read."""
+        await self.send_frame(msgspec.json.encode(message))
+
+    async def send_frame(self, payload: bytes, *, text: bool = True) -> None:
+        """Send what is encoded already; waits while the server does not read."""
         try:
-            await self._wire.send(msgspec.json.encode(message), text=True)
+            await self._wire.send(payload, text=text)
+        except ConnectionClosed as closed:
+            raise _ended(closed) from None
+
+    async def receive_frame(self) -> str | bytes:
+        """Return the next message as it came, text or binary."""
+        try:
+            return await self._wire.recv()
         except ConnectionClosed as closed:
             raise _ended(closed) from None
 
@@ -113,7 +126,8 @@ def when_final(error: ClientError) -> bool:
 class Link:
     """A place on the server that is returned to after every cut, until told to give up.
 
-    `gives_up` is asked after each failure. `sleep` and `clock` (monotonic) count seconds.
+    `gives_up` is asked after each failure; `on_wait` is told of it and of the seconds until the
+    next attempt. `sleep` and `clock` (monotonic) count seconds, `max_bytes` is of one message.
     """
 
     def __init__(
@@ -122,11 +136,15 @@ class Link:
         tokens: TokenSource,
         *,
         gives_up: Callable[[ClientError], bool] = never,
+        on_wait: Callable[[ClientError, float], None] = lambda error, delay: None,
         backoff: Backoff | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
+        max_bytes: int = MESSAGE_BYTES,
     ) -> None:
         self._url = url
+        self._on_wait = on_wait
+        self._max_bytes = max_bytes
         self._tokens = tokens
         self._gives_up = gives_up
         self._backoff = backoff or Backoff()
@@ -156,6 +174,7 @@ class Link:
                 delay = self._backoff.delay(failures, at_least=error.retry_after)
                 failures += 1
                 log.info("%s: %s; again in %.1f s", self._url, error, delay)
+                self._on_wait(error, delay)
             await self._sleep(delay)
 
     def _has_settled(self) -> bool:
@@ -172,6 +191,7 @@ class Link:
                 # Frames of 80 bytes: compressing costs both ends more than it saves.
                 compression=None,
                 ping_timeout=PONG_SECONDS,
+                max_size=self._max_bytes,
                 logger=_wire_log,
             )
         except InvalidStatus as error:

@@ -3,6 +3,8 @@
 Texts name what happened; none ever holds a token or a password.
 """
 
+from typing import Any
+
 from realtime.core.codes import CloseCode
 from realtime.core.errors import VitalwireError
 
@@ -49,6 +51,38 @@ class RequestFailed(ClientError):
         self.status = status
         self.retry_after = retry_after
         self.is_final = 400 <= status < 500 and status not in {401, 408, 429}
+
+
+class Refused(ClientError):
+    """Raised when one message of ours was answered with an `Error`.
+
+    `is_queued` tells that a direct message is kept for somebody who is not there.
+    """
+
+    is_final = True
+
+    def __init__(self, code: int, message: str, details: dict[str, Any] | None = None) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.details = details or {}
+        self.is_queued = self.details.get("queued") is True
+        self.retry_after = self.details.get("retry_after_ms", 0) / 1000
+
+
+class QueueFull(ClientError):
+    """Raised when more waits to be sent than this client keeps."""
+
+
+class TooLarge(ClientError):
+    """Raised for a message that is larger than the server takes; it was not sent."""
+
+    is_final = True
+
+
+class Stopped(ClientError):
+    """Raised for what was not answered when the client was ended."""
+
+    is_final = True
 
 
 class HandshakeRefused(ClientError):

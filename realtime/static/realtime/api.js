@@ -4,7 +4,9 @@ const SURGERIES = "/api/v1/surgeries";
 const MARGIN_MS = 60_000;
 
 /** The session is gone, or may not do this: asking again does not help, signing in does. */
-export class SignedOut extends Error {}
+export class SignedOut extends Error {
+  isFinal = true;
+}
 
 export class HttpError extends Error {
   constructor(status, message) {
@@ -44,7 +46,7 @@ export class Tokens {
       headers: { "X-CSRFToken": cookie("csrftoken"), Accept: "application/json" },
     });
     if (answer.status === 401 || answer.status === 403) {
-      throw new SignedOut("Your session has ended.");
+      throw new SignedOut("Signed out: sign in again");
     }
     if (!answer.ok) {
       throw new HttpError(answer.status, "No token could be issued.");

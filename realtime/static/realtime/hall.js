@@ -31,7 +31,9 @@ export function showCounts(kind, numbers = {}) {
  */
 export function listen(topics, handlers, onReady) {
   const tokens = new Tokens(find("main").dataset.tokenUrl);
-  const client = new RealtimeClient({ url: "/ws/pubsub", token: () => tokens.renewed() });
+  const client = new RealtimeClient({
+    url: "/ws/pubsub", token: () => tokens.renewed(), recovers: false,
+  });
   client.on("Broadcast", ({ payload }) => handlers[payload.event]?.(payload));
   client.onState(showLink);
   client.onReady(onReady);

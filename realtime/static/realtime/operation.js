@@ -18,7 +18,9 @@ const MARKS_MAX = 1000;
 const { surgeryId, tokenUrl, detailUrl } = find("main").dataset;
 const tokens = new Tokens(tokenUrl);
 const surgeries = new Surgeries(tokens);
-const client = new RealtimeClient({ url: "/ws/pubsub", token: () => tokens.renewed() });
+const client = new RealtimeClient({
+  url: "/ws/pubsub", token: () => tokens.renewed(), recovers: false,
+});
 
 const track = new Track();
 const player = new Player();

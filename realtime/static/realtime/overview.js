@@ -18,7 +18,9 @@ const NIL = "00000000-0000-0000-0000-000000000000";
 
 const tokens = new Tokens(tokenUrl);
 const surgeries = new Surgeries(tokens);
-const client = new RealtimeClient({ url: "/ws/pubsub", token: () => tokens.renewed() });
+const client = new RealtimeClient({
+  url: "/ws/pubsub", token: () => tokens.renewed(), recovers: false,
+});
 const wall = new LiveWall({
   wall: find("#wall"),
   readTrajectory: (id) => surgeries.trajectory(id),
