@@ -11,3 +11,6 @@ from project.settings import *  # noqa: F403
 
 # Tests log in more often than people do, all from one address.
 LOGINS_PER_ADDRESS_PER_MINUTE = 0
+
+# Stored files of a test live as long as its process.
+STORAGES["files"] = {"BACKEND": "django.core.files.storage.InMemoryStorage"}  # noqa: F405

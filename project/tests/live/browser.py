@@ -14,10 +14,13 @@ from playwright.sync_api import (
     ConsoleMessage,
     Page,
     Request,
+    WebSocket,
     sync_playwright,
 )
 
 from project.tests.live.server import Server
+from project.tests.live.witness import Witness
+from realtime.tests.described import Undescribed
 
 BASE_DIR = Path(__file__).resolve().parents[3]
 ARGUMENTS = [
@@ -38,7 +41,11 @@ SERVER_AWAY = ("ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESP
 
 
 class Visitor:
-    """One person's browser window. Every error, violation and foreign request is a complaint."""
+    """One person's browser window.
+
+    Every error, violation and foreign request is a complaint, and every message over a WebSocket
+    that the AsyncAPI document does not describe.
+    """
 
     def __init__(self, context: BrowserContext, server: Server) -> None:
         self.server = server
@@ -47,6 +54,7 @@ class Visitor:
         self.page.on("console", self._on_console)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", self._on_request)
+        self.page.on("websocket", self._on_websocket)
 
     def sign_in(self, username: str, path: str, *, password: str | None = None) -> Page:
         """Sign in through the form and go on to `path`."""
@@ -64,6 +72,17 @@ class Visitor:
     def _on_request(self, request: Request) -> None:
         if not request.url.startswith((self.server.url, "data:", "blob:")):
             self.complaints.append(f"asked another host: {request.url}")
+
+    def _on_websocket(self, socket: WebSocket) -> None:
+        witness = Witness(socket.url)
+
+        def hear(message: str | bytes) -> None:
+            try:
+                witness.hear(message)
+            except Undescribed as problem:
+                self.complaints.append(str(problem))
+
+        socket.on("framereceived", hear)
 
 
 @pytest.fixture(scope="session")

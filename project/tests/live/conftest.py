@@ -12,6 +12,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from conftest import close_connections
 from project.tests import services
 from project.tests.live.raw import RawWebSocket
 from project.tests.live.server import BASE_DIR, Server
+from project.tests.live.witness import witnessed_clients
 
 KIND = os.environ.get("LIVE_SERVER", "daphne")
 # Shorter than in life, so that what waits for them is tested quickly.
@@ -73,7 +75,13 @@ def django_db_setup(database: str, django_db_blocker: DjangoDbBlocker) -> Iterat
 
 
 @pytest.fixture(scope="session")
-def environment(database: str) -> dict[str, str]:
+def files_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder where all servers of this run keep stored files."""
+    return tmp_path_factory.mktemp("files")
+
+
+@pytest.fixture(scope="session")
+def environment(database: str, files_root: Path) -> dict[str, str]:
     """Return the environment of a production server, as far as the deployment goes."""
     return {
         **os.environ,
@@ -82,6 +90,7 @@ def environment(database: str) -> dict[str, str]:
         "DJANGO_SETTINGS_MODULE": "project.settings",
         "DATABASE_URL": database,
         "REDIS_URL": settings.REDIS_URL,
+        "VITALWIRE_FILES_ROOT": str(files_root),
         "DEBUG": "0",
         "SECRET_KEY": settings.SECRET_KEY,
         "JWT_SECRET_KEY": settings.JWT_SECRET_KEY,
@@ -164,6 +173,13 @@ def servers(server: Server, start_server: Callable[..., Any]) -> Iterator[tuple[
         pytest.skip("one process only: this deployment has no Redis")
     with start_server() as other:
         yield server, other
+
+
+@pytest.fixture(scope="session", autouse=True)
+def every_word_is_described() -> Iterator[None]:
+    """Fail a client of ours to which a server says what the AsyncAPI document does not."""
+    with witnessed_clients():
+        yield
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 
 BASE_DIR = Path(__file__).resolve().parents[3]
 TELEMETRY = "001-valtronics-websocket.txt"
+PUBSUB = "003-realtime-protocol.txt"
 
 
 def read(name: str) -> str:
@@ -37,3 +38,10 @@ def section_of(text: str, first: str, *, until: str) -> str:
     """Return what stands between two lines, the first one included: a piece of Python."""
     start = text.index(first)
     return textwrap.dedent(text[start : text.index(until, start)])
+
+
+def typescript_of(text: str, heading: str) -> str:
+    """Return the TypeScript under a heading of a Markdown document, as printed."""
+    start = text.index("```typescript\n", text.index(heading))
+    first = text.index("\n", start) + 1
+    return text[first : text.index("```", first)]
