@@ -6,21 +6,41 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import announcing, busy, exporting, fanout, ingest, memory, rules, stalled, storing
+from bench import (
+    announcing,
+    broadcasting,
+    busy,
+    deflate,
+    exporting,
+    fanout,
+    ingest,
+    matching,
+    memory,
+    neighbours,
+    recovering,
+    rules,
+    stalled,
+    storing,
+)
 from bench.env import Environment, build_load
 from bench.row import Row, table
 
 # One module per figure, each with a `measure(env)`; a new figure is a module and a line here.
 FIGURES = {
     "fanout": fanout.measure,
+    "deflate": deflate.measure,
     "storing": storing.measure,
     "ingest": ingest.measure,
     "memory": memory.measure,
     "announcing": announcing.measure,
     "stalled": stalled.measure,
+    "neighbours": neighbours.measure,
     "busy": busy.measure,
     "rules": rules.measure,
     "exporting": exporting.measure,
+    "broadcasting": broadcasting.measure,
+    "matching": matching.measure,
+    "recovering": recovering.measure,
 }
 
 

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import psycopg
 
 from bench.cores import LOAD, SERVER, pinned_to
-from bench.peers import nchan
+from bench.peers import nchan, socketio
 
 T = TypeVar("T")
 
@@ -142,6 +142,25 @@ class Environment:
             _stop(process)
 
     @contextmanager
+    def script(self, module: str) -> Iterator[Server]:
+        """Yield a peer that is a program of its own, `python -m module PORT`, on one core."""
+        port = _free_port()
+        log_file = self.folder / f"{module}-{port}.log"
+        with log_file.open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", module, str(port)],
+                cwd=ROOT,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                preexec_fn=pinned_to(SERVER),
+            )
+        try:
+            _wait_until_open(port, process, log_file)
+            yield Server(port, process.pid)
+        finally:
+            _stop(process)
+
+    @contextmanager
     def nchan(self) -> Iterator[Server]:
         """Yield an nginx with nchan that answers, on one core; it is stopped afterwards."""
         port = _free_port()
@@ -152,6 +171,22 @@ class Environment:
         try:
             _wait_until_open(port, process, folder / "stderr.log")
             yield Server(port, nchan.worker_of(process.pid))
+        finally:
+            _stop(process)
+
+    @contextmanager
+    def socketio(self) -> Iterator[Server | None]:
+        """Yield a Socket.IO server that answers, on one core; None where it cannot be had."""
+        folder = socketio.install(BUILD)
+        if folder is None:
+            yield None
+            return
+        port = _free_port()
+        log_file = self.folder / f"socketio-{port}.log"
+        process = socketio.start(folder, port, log_file, pinned_to(SERVER))
+        try:
+            _wait_until_open(port, process, log_file)
+            yield Server(port, process.pid)
         finally:
             _stop(process)
 
@@ -175,6 +210,22 @@ class Environment:
         """Run the load generator and return what it measured; names as in bench/load.c."""
         command = self._load_command(scenario, server, options)
         return json.loads(_output(command, dict(os.environ), is_pinned=is_pinned))
+
+    @contextmanager
+    def loading(self, scenario: str, server: Server, **options: Any) -> Iterator[dict[str, Any]]:
+        """Run the load generator meanwhile; what it measured is in the dict afterwards."""
+        command = self._load_command(scenario, server, options)
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        result: dict[str, Any] = {}
+        try:
+            yield result
+            printed = process.communicate()[0]
+            if process.returncode:
+                sys.exit(f"{' '.join(command[:4])} … failed")
+            result.update(json.loads(printed))
+        finally:
+            process.kill()
+            process.wait()
 
     @staticmethod
     def _load_command(scenario: str, server: Server, options: dict[str, Any]) -> list[str]:

@@ -25,10 +25,16 @@ LEAST_OF_OWN = 0.7
 NO_LIMITS = {
     "VITALWIRE_CONNECTIONS_PER_ADDRESS": "0",
     "VITALWIRE_HANDSHAKES_PER_ADDRESS_PER_MINUTE": "0",
-    "VITALWIRE_TELEMETRY_CONNECTIONS_PER_USER": "0",
-    "VITALWIRE_TELEMETRY_CONNECTIONS_TOTAL": "0",
-    "VITALWIRE_TELEMETRY_CONNECTIONS_PER_MINUTE": "0",
-    "VITALWIRE_TELEMETRY_MESSAGES_PER_SECOND": "0",
+    **{
+        f"VITALWIRE_{dialect}_{limit}": "0"
+        for dialect in ("TELEMETRY", "PUBSUB")
+        for limit in (
+            "CONNECTIONS_PER_USER",
+            "CONNECTIONS_TOTAL",
+            "CONNECTIONS_PER_MINUTE",
+            "MESSAGES_PER_SECOND",
+        )
+    },
 }
 
 # The time that the load generator reads is the value. What subscribers get is about 180 bytes

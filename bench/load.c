@@ -11,13 +11,20 @@
  *                 NEW_SURGERY: how long after FINISH it arrives, and SAVED
  *   load fan      speakers publish a message, every listener gets each: deliveries per second with
  *                 so many messages in flight, or the latency at a rate of messages
+ *   load beside   as fan at a rate, with one more listener that reads and does not read, in turn,
+ *                 so many rounds: the others' latency in each, and what that one was told
  *   load report   devices send readings as fast as they are acknowledged, with so many messages in
  *                 flight each, alone or in batches, of one reading or several: readings
  *                 acknowledged per second
+ *   load ask      one speaker sends a message and waits for its Ack, one after the other: how long
+ *                 each takes
+ *   load recover  listeners ask for what they missed, all at once: how long until each has it
  *
  * The frames file has one JSON text per line: the first is sent first, the last is the FINISH,
  * those between are sent over and over. The message of `fan` has an @ for the time in every value;
- * listeners find it behind "value": again. Token files have one token per line, used in turn.
+ * listeners find it behind "value": again. With --deflate 1 listeners offer permessage-deflate, and
+ * `fan` counts the compressed messages they get without looking into them; the first is part of the
+ * result, as hexadecimal digits, for somebody else to unpack. Token files have one token per line, used in turn.
  * The result is one JSON object on standard output. Times are microseconds unless named.
  */
 
@@ -40,15 +47,16 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TEXT = 0x1, CLOSE = 0x8, PING = 0x9, PONG = 0xA, FINAL = 0x80, MASKED = 0x80 };
+enum { TEXT = 0x1, CLOSE = 0x8, PING = 0x9, PONG = 0xA, FINAL = 0x80, PACKED = 0x40, MASKED = 0x80 };
 enum {
     FRAMES_PER_CHUNK = 32,    /* one write; a pong waits for at most this many frames */
     SEND_BUFFER = 16 * 1024,  /* small, so that little is under way when the time is up */
     STALLED_BUFFER = 4 * 1024,
     OPEN_SECONDS = 20,
-    CONTROL_MAX = 1024,
+    CONTROL_MAX = 2048,
     WARM_UP_US = 1000000,     /* samples of the first second are not counted */
     SPREAD_US = 250000,       /* deliver: speakers begin one after the other, not in step */
+    FULL_US = 300000,         /* beside: a peer that has taken nothing for so long takes no more */
     FRAMES_PER_OPERATION = 20 /* announce: a short operation before each FINISH */
 };
 
@@ -57,11 +65,12 @@ enum {
 static struct {
     const char *scenario, *host, *frames_file;
     const char *speak_path, *speak_tokens, *listen_path, *listen_tokens, *subscribe;
-    const char *subscribe_odd, *message, *devices_file;
-    int port, speakers, listeners, warm, pid, operations, in_flight, batch, metrics;
+    const char *subscribe_odd, *message, *ask, *devices_file, *speak_first;
+    int port, speakers, listeners, warm, pid, operations, in_flight, batch, metrics, rounds, expect;
+    int deflate;
     double seconds, drain_seconds, rate;
 } options = {.host = "127.0.0.1", .seconds = 10, .drain_seconds = 120, .rate = 60,
-             .operations = 100, .metrics = 1};
+             .operations = 100, .metrics = 1, .rounds = 10};
 
 static void die(const char *format, ...)
 {
@@ -243,7 +252,7 @@ enum stage { STARTING, STREAMING, FINISHING, WAITING, SAVED, ENDED };
 
 struct connection {
     int fd, close_code;
-    bool is_speaker, wants_write;
+    bool is_speaker, wants_write, offers, is_packed;
     enum stage stage;
     size_t next_middle;
     int64_t frames;                  /* written completely */
@@ -302,13 +311,14 @@ static int connect_tcp(bool is_stalled)
 }
 
 /* Upgrade, byte by byte to the end of the headers: what follows them stays in the socket. */
-static void shake_hands(int fd, const char *path, const char *token)
+static void shake_hands(int fd, const char *path, const char *token, bool offers)
 {
     char text[8192];
     size_t length = snprintf(text, sizeof text,
         "GET %s%s%s HTTP/1.1\r\nHost: %s:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n\r\n",
-        path, *token ? "?token=" : "", token, options.host, options.port, NONCE);
+        "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n%s\r\n",
+        path, *token ? "?token=" : "", token, options.host, options.port, NONCE,
+        offers ? "Sec-WebSocket-Extensions: permessage-deflate\r\n" : "");
     if (length >= sizeof text)
         die("the token is too long");
     write_all(fd, text, length);
@@ -318,6 +328,8 @@ static void shake_hands(int fd, const char *path, const char *token)
     text[length] = 0;
     if (strncmp(text, "HTTP/1.1 101", 12) || !strstr(text, ANSWER))
         die("the handshake on %s was answered: %.60s", path, text);
+    if (offers && !strstr(text, "permessage-deflate"))
+        die("permessage-deflate was declined on %s", path);
 }
 
 static void watch(struct connection *c, bool wants_write)
@@ -341,10 +353,13 @@ static struct connection *open_connection(bool is_speaker, int number, bool is_s
         *own = read_lines(is_speaker ? options.speak_tokens : options.listen_tokens);
     c->is_speaker = is_speaker;
     c->fd = connect_tcp(is_stalled);
-    shake_hands(c->fd, path, own->count ? own->line[number % own->count] : "");
+    c->offers = options.deflate && !is_speaker;
+    shake_hands(c->fd, path, own->count ? own->line[number % own->count] : "", c->offers);
     const char *wish = number % 2 && options.subscribe_odd ? options.subscribe_odd
                                                            : options.subscribe;
-    if (!is_speaker && wish) {
+    if (is_speaker)
+        wish = options.speak_first;
+    if (wish) {
         struct chunk request = make_chunk((char **)&wish, 1);
         write_all(c->fd, request.bytes, request.length);
         free(request.bytes);
@@ -489,6 +504,9 @@ static size_t take_frame(struct connection *c, unsigned char *in, size_t length)
         return 0;
     if (!(in[0] & FINAL) || in[1] & MASKED)
         die("a frame that is fragmented or masked: not what this server sends");
+    c->is_packed = in[0] & PACKED;
+    if (c->is_packed && !c->offers)
+        die("a compressed frame for a client that offered nothing");
     on_frame(c, in[0] & 0x0F, in + head, payload);
     return head + payload;
 }
@@ -565,6 +583,13 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* Put the samples in order and return the one below which 99 of 100 are. */
+static uint32_t p99_of(struct samples *samples)
+{
+    qsort(samples->us, samples->count, sizeof *samples->us, by_size);
+    return samples->us[(samples->count * 99) / 100];
+}
+
 static void print_samples(const char *name, struct samples *samples)
 {
     size_t count = samples->count;
@@ -572,9 +597,9 @@ static void print_samples(const char *name, struct samples *samples)
         printf("\"%s\":{\"count\":0}", name);
         return;
     }
-    qsort(samples->us, count, sizeof *samples->us, by_size);
+    uint32_t p99 = p99_of(samples);
     printf("\"%s\":{\"count\":%zu,\"p50\":%u,\"p99\":%u,\"max\":%u}", name, count,
-           samples->us[count / 2], samples->us[(count * 99) / 100], samples->us[count - 1]);
+           samples->us[count / 2], p99, samples->us[count - 1]);
 }
 
 /* --- flood and stall --------------------------------------------------------------------- */
@@ -834,7 +859,8 @@ static void announce(void)
 /* --- fan ------------------------------------------------------------------------------- */
 
 static struct samples latencies;
-static int64_t published, delivered, counted_deliveries, published_from_us = INT64_MAX;
+static int64_t published, published_before, delivered, counted_deliveries;
+static int64_t published_from_us = INT64_MAX;
 
 /* Write the message with the time for every @; return its length. */
 static int stamp(char *text, size_t room, int64_t us)
@@ -848,17 +874,49 @@ static int stamp(char *text, size_t room, int64_t us)
     return length;
 }
 
+/* The first compressed message. */
+static struct {
+    unsigned char *bytes;
+    size_t length;
+} sample;
+
+/* All that is known of a compressed message is when it came. */
+static void on_packed(const char *text, size_t length)
+{
+    int64_t now = clock_us(CLOCK_MONOTONIC);
+    if (now < published_from_us)
+        return;
+    if (!sample.bytes) {
+        sample.bytes = must(malloc(length));
+        memcpy(sample.bytes, text, length);
+        sample.length = length;
+    }
+    delivered++;
+    counted_deliveries += now >= counted_from_us;
+}
+
+/* Return the number behind `field`, -1 where there is none. */
+static int64_t number_behind(const char *text, size_t length, const char *field)
+{
+    const char *at = memmem(text, length, field, strlen(field)), *end = text + length;
+    int64_t number = 0;
+    if (!at)
+        return -1;
+    for (at += strlen(field); at < end && *at >= '0' && *at <= '9'; at++)
+        number = number * 10 + (*at - '0');
+    return number;
+}
+
 static void on_fanned(struct connection *c, const char *text, size_t length)
 {
-    static const char FIELD[] = "\"value\":";
-    const char *end = text + length, *at;
-    int64_t sent = 0;
-    if (c->is_speaker || !(at = memmem(text, length, FIELD, sizeof FIELD - 1)))
-        return; /* what a publisher is told; what a subscriber is answered */
-    for (at += sizeof FIELD - 1; at < end && *at >= '0' && *at <= '9'; at++)
-        sent = sent * 10 + (*at - '0');
-    if (sent < published_from_us)
-        return; /* the last value there was, which subscribers get first */
+    if (options.deflate) {
+        if (c->is_packed)
+            on_packed(text, length);
+        return;
+    }
+    int64_t sent = number_behind(text, length, "\"value\":");
+    if (c->is_speaker || sent < published_from_us)
+        return; /* what a publisher is told; an answer, or the last value, which comes first */
     delivered++;
     if (sent >= counted_from_us) {
         counted_deliveries++;
@@ -889,7 +947,25 @@ static bool may_publish(int64_t began_us)
     if (options.in_flight)
         return published * options.listeners - delivered <
                (int64_t)options.in_flight * options.listeners;
-    return published < (clock_us(CLOCK_MONOTONIC) - began_us) / 1e6 * options.rate;
+    double passed = (clock_us(CLOCK_MONOTONIC) - began_us) / 1e6;
+    return published - published_before < passed * options.rate;
+}
+
+/* Publish what is due since `began_us`, and serve whatever is ready. */
+static void publish_due(int64_t began_us)
+{
+    bool is_due = may_publish(began_us);
+    while (is_due && publish())
+        is_due = may_publish(began_us);
+    serve(is_due ? 0 : 1);
+}
+
+/* Serve until every listener has everything; late ones are missing. */
+static void await_deliveries(void)
+{
+    int64_t late = now_us() + options.drain_seconds * 1e6;
+    while (delivered < published * options.listeners && now_us() < late && !closed_count)
+        serve(20);
 }
 
 static void fan(void)
@@ -908,20 +984,136 @@ static void fan(void)
     for (int64_t now = began; now < end; now = clock_us(CLOCK_MONOTONIC)) {
         if (!processor && now >= counted_from_us)
             processor = processor_us(options.pid);
-        bool is_due = may_publish(began);
-        while (is_due && publish())
-            is_due = may_publish(began);
-        serve(is_due ? 0 : 1);
+        publish_due(began);
     }
     processor = processor_us(options.pid) - processor;
     double per_second = counted_deliveries / options.seconds;
-    int64_t late = now_us() + options.drain_seconds * 1e6;
-    while (delivered < published * options.listeners && now_us() < late && !closed_count)
-        serve(20);
+    await_deliveries();
     printf("\"events\":%ld,\"missing\":%ld,\"per_second\":%.0f,\"processor_us_each\":%.2f,",
            (long)published, (long)(published * options.listeners - delivered), per_second,
            counted_deliveries ? (double)processor / counted_deliveries : 0.0);
+    printf("\"sample\":\"");
+    for (size_t i = 0; i < sample.length; i++)
+        printf("%02x", sample.bytes[i]);
+    printf("\",");
     print_samples("latency", &latencies);
+}
+
+/* --- beside ---------------------------------------------------------------------------- */
+
+/* The one more listener, and what it was told since the first publication. */
+static struct connection *fickle;
+static int64_t told, skipped, gaps, answered;
+
+static void on_told(struct connection *c, const char *text, size_t length)
+{
+    int64_t sent = number_behind(text, length, "\"value\":");
+    if (c != fickle) {
+        on_fanned(c, text, length);
+    } else if (memmem(text, length, "\"gap\"", 5)) {
+        gaps++;
+        skipped += number_behind(text, length, "\"skipped\":");
+    } else if (sent < 0) {
+        answered += published > 0;
+    } else {
+        told += sent >= published_from_us;
+    }
+}
+
+static void watch_anew(struct connection *c)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT, .data.ptr = c};
+    c->wants_write = true;
+    if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, c->fd, &event))
+        die("epoll_ctl: %s", strerror(errno));
+}
+
+/* Read no more, and ask until the server takes nothing: its answers fill all there is between. */
+static void stop_reading(void)
+{
+    static struct chunk question;
+    if (!question.bytes)
+        question = make_chunk((char **)&options.ask, 1);
+    epoll_ctl(epoll_fd, EPOLL_CTL_DEL, fickle->fd, NULL);
+    int64_t moved = now_us();
+    while (now_us() - moved < FULL_US) {
+        if (!fickle->out_left)
+            take(fickle, &question);
+        size_t left = fickle->out_left;
+        flush(fickle);
+        if (fickle->out_left < left)
+            moved = now_us();
+        serve(fickle->out_left ? 10 : 0);
+    }
+}
+
+/* Read again until every answer is there, and every publication was told or skipped. */
+static void read_again(void)
+{
+    watch_anew(fickle);
+    int64_t limit = now_us() + options.drain_seconds * 1e6;
+    while (fickle->out_left || answered < fickle->frames || told + skipped < published) {
+        if (now_us() > limit || closed_count)
+            die("of %ld it was told %ld, and %ld were skipped; of %ld questions %ld were answered",
+                (long)published, (long)told, (long)skipped, (long)fickle->frames, (long)answered);
+        serve(20);
+    }
+    if (told + skipped > published)
+        die("of %ld it was told %ld, and %ld were skipped", (long)published, (long)told,
+            (long)skipped);
+}
+
+/* Publish at the rate; return the others' p99. */
+static uint32_t others_p99(void)
+{
+    int64_t began = clock_us(CLOCK_MONOTONIC), end = began + options.seconds * 1e6;
+    latencies.count = 0;
+    counted_from_us = began;
+    published_before = published;
+    while (clock_us(CLOCK_MONOTONIC) < end)
+        publish_due(began);
+    await_deliveries();
+    if (delivered != published * options.listeners)
+        die("%ld deliveries of %ld", (long)delivered, (long)published * options.listeners);
+    return p99_of(&latencies);
+}
+
+static void print_numbers(const char *name, const uint32_t *numbers, int count)
+{
+    printf("\"%s\":[", name);
+    for (int i = 0; i < count; i++)
+        printf("%s%u", i ? "," : "", numbers[i]);
+    printf("],");
+}
+
+static void beside(void)
+{
+    if (!options.message || !options.ask || !options.listeners || !options.speakers)
+        die("beside needs --message, --ask, --listeners and --speakers");
+    uint32_t *reading = must(calloc(options.rounds, sizeof *reading));
+    uint32_t *stalled = must(calloc(options.rounds, sizeof *stalled));
+    on_message = on_told;
+    open_speakers();
+    for (int i = 0; i < options.listeners; i++)
+        open_connection(false, i, false);
+    fickle = open_connection(false, options.listeners, true);
+    watch_anew(fickle);
+    serve_until(now_us() + WARM_UP_US, NULL); /* what subscribers are answered arrives now */
+    published_from_us = clock_us(CLOCK_MONOTONIC);
+    others_p99(); /* the first time warms up */
+    for (int i = 0; i < options.rounds; i++) {
+        reading[i] = others_p99();
+        int64_t gaps_before = gaps;
+        stop_reading();
+        stalled[i] = others_p99();
+        read_again();
+        if (gaps == gaps_before)
+            die("who had stopped reading was told of no gap");
+    }
+    print_numbers("reading", reading, options.rounds);
+    print_numbers("stalled", stalled, options.rounds);
+    printf("\"events\":%ld,\"told\":%ld,\"skipped\":%ld,\"asked\":%ld", (long)published,
+           (long)told, (long)skipped, (long)fickle->frames);
 }
 
 /* --- report ---------------------------------------------------------------------------- */
@@ -1048,20 +1240,75 @@ static void report(void)
     print_samples("latency", &acknowledging);
 }
 
+/* --- ask ------------------------------------------------------------------------------- */
+
+static struct samples waits;
+static int64_t asked_us;
+
+static void on_answered(struct connection *c, const char *text, size_t length)
+{
+    (void)c;
+    if (!memmem(text, length, "\"Ack\"", 5))
+        return; /* what it is told unasked */
+    add_sample(&waits, clock_us(CLOCK_MONOTONIC) - asked_us);
+    asked_us = 0;
+}
+
+static void ask(void)
+{
+    if (!options.message)
+        die("ask needs --message");
+    options.speakers = 1;
+    on_message = on_answered;
+    open_speakers();
+    serve_until(now_us() + WARM_UP_US, NULL);
+    for (int i = 0; i < options.operations && !closed_count; i++) {
+        int64_t limit = now_us() + options.drain_seconds * 1e6;
+        asked_us = clock_us(CLOCK_MONOTONIC);
+        if (!publish())
+            die("the question before is still on its way");
+        while (asked_us && !closed_count && now_us() < limit)
+            serve(20);
+        if (asked_us)
+            die("no answer within %.0f s", options.drain_seconds);
+    }
+    print_samples("answered", &waits);
+}
+
+/* --- recover --------------------------------------------------------------------------- */
+
+static void recover(void)
+{
+    if (!options.listeners || !options.expect)
+        die("recover needs --listeners and --expect");
+    on_message = on_fanned;
+    published_from_us = 0;
+    int64_t began = clock_us(CLOCK_MONOTONIC), expected = (int64_t)options.expect * options.listeners;
+    for (int i = 0; i < options.listeners; i++)
+        open_connection(false, i, false);
+    int64_t limit = now_us() + options.drain_seconds * 1e6;
+    while (delivered < expected && !closed_count && now_us() < limit)
+        serve(20);
+    printf("\"delivered\":%ld,\"missing\":%ld,\"took_seconds\":%.3f", (long)delivered,
+           (long)(expected - delivered), (clock_us(CLOCK_MONOTONIC) - began) / 1e6);
+}
+
 /* --- main ------------------------------------------------------------------------------ */
 
 static const struct {
     const char *name;
     void (*run)(void);
 } SCENARIOS[] = {{"flood", flood}, {"idle", idle}, {"stall", stall},
-                 {"deliver", deliver}, {"announce", announce}, {"fan", fan}, {"report", report}};
+                 {"deliver", deliver}, {"announce", announce}, {"fan", fan}, {"beside", beside},
+                 {"report", report}, {"ask", ask}, {"recover", recover}};
 
 static void (*find_scenario(const char *name))(void)
 {
     for (size_t i = 0; i < sizeof SCENARIOS / sizeof *SCENARIOS; i++)
         if (!strcmp(SCENARIOS[i].name, name))
             return SCENARIOS[i].run;
-    die("unknown scenario %s: flood, idle, stall, deliver, announce, fan or report", name);
+    die("unknown scenario %s: flood, idle, stall, deliver, announce, fan, beside, report, ask or "
+        "recover", name);
     return NULL;
 }
 
@@ -1075,7 +1322,8 @@ static void read_options(int count, char **words)
         {"listen-tokens", 1, 0, 'u'}, {"subscribe", 1, 0, 'S'}, {"warm", 1, 0, 'w'},
         {"operations", 1, 0, 'o'}, {"subscribe-odd", 1, 0, 'O'}, {"message", 1, 0, 'M'},
         {"in-flight", 1, 0, 'i'}, {"devices", 1, 0, 'D'}, {"batch", 1, 0, 'B'},
-        {"metrics", 1, 0, 'k'}, {0}};
+        {"metrics", 1, 0, 'k'}, {"rounds", 1, 0, 'R'}, {"ask", 1, 0, 'q'},
+        {"speak-first", 1, 0, 'F'}, {"expect", 1, 0, 'e'}, {"deflate", 1, 0, 'z'}, {0}};
     int letter;
     while ((letter = getopt_long(count, words, "", known, NULL)) != -1)
         switch (letter) {
@@ -1100,7 +1348,12 @@ static void read_options(int count, char **words)
         case 'i': options.in_flight = atoi(optarg); break;
         case 'D': options.devices_file = optarg; break;
         case 'B': options.batch = atoi(optarg); break;
+        case 'F': options.speak_first = optarg; break;
+        case 'e': options.expect = atoi(optarg); break;
+        case 'q': options.ask = optarg; break;
+        case 'R': options.rounds = atoi(optarg); break;
         case 'k': options.metrics = atoi(optarg); break;
+        case 'z': options.deflate = atoi(optarg); break;
         default: exit(2);
         }
     if (optind + 1 != count || !options.port)
