@@ -9,6 +9,8 @@ const REFRESH_MS = 1000;
 
 const { devicesUrl, deviceUrl } = find("main").dataset;
 const rows = new Map();
+/** What was heard while a list was being read, which may be older: `deviceId` → its telemetry. */
+const underWay = new Set();
 
 function rowOf(id) {
   if (!rows.has(id)) {
@@ -44,6 +46,14 @@ function showSeen(row, iso) {
   showTime(find("time", row), iso);
 }
 
+function showTelemetry(deviceId, telemetry) {
+  const row = rowOf(deviceId);
+  if (row) {
+    showReadings(row, Object.entries(telemetry));
+    showSeen(row, new Date().toISOString());
+  }
+}
+
 function showList({ items, statuses }) {
   rows.clear();
   find("#devices tbody").replaceChildren(...items.map(rowFor));
@@ -67,7 +77,14 @@ function rowFor(item) {
 }
 
 const refresh = () => guarded(client, async () => {
-  showList(await readJson(`${devicesUrl}${location.search}`));
+  const heard = new Map();
+  underWay.add(heard);
+  try {
+    showList(await readJson(`${devicesUrl}${location.search}`));
+  } finally {
+    underWay.delete(heard);
+  }
+  heard.forEach((telemetry, deviceId) => showTelemetry(deviceId, telemetry));
 });
 const changed = throttled(refresh, REFRESH_MS);
 
@@ -75,11 +92,8 @@ localiseTimes();
 find("#status").addEventListener("change", (event) => event.currentTarget.form.requestSubmit());
 const client = listen(["telemetry.*", "devices.*"], {
   TELEMETRY_RECEIVED: ({ deviceId, telemetry }) => {
-    const row = rowOf(deviceId);
-    if (row) {
-      showReadings(row, Object.entries(telemetry));
-      showSeen(row, new Date().toISOString());
-    }
+    underWay.forEach((heard) => heard.set(deviceId, { ...heard.get(deviceId), ...telemetry }));
+    showTelemetry(deviceId, telemetry);
   },
   DEVICE_STATUS_CHANGED: ({ deviceId, newStatus, reason }) => {
     const row = rowOf(deviceId);
