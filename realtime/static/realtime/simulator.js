@@ -2,15 +2,14 @@
 
 import { HttpError, Surgeries, Tokens } from "./api.js";
 import { FRAGMENTS, Field, HEIGHT, WIDTH } from "./anatomy.js";
+import { RealtimeClient } from "./client.js";
 import { labelOf } from "./events.js";
 import { count, duration, fill, find, score, showLink } from "./page.js";
 import { Painter } from "./painter.js";
 import { Simulation } from "./simulation.js";
 
 const STORED = "vitalwire.operation";
-const POLL_MS = 1500;
-const POLL_SLOWLY_MS = 10_000;
-const PATIENCE_MS = 60_000;
+const AGAIN_MS = 10_000;
 const KEY_SPEED = 7; // scene units a second
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
@@ -23,6 +22,7 @@ const held = new Set();
 
 let field = new Field();
 let simulation = null;
+let waiting = null;
 let startedAt = 0;
 let then = performance.now();
 let target = { ...field.tip };
@@ -138,6 +138,7 @@ function veil(title, text) {
 }
 
 function begin({ surgeryId, isResumed }) {
+  stopWaiting();
   simulation = new Simulation({ surgeryId, tokens, surgeries, onState, onSaved, isResumed });
   simulation.connect();
   painter.forget();
@@ -198,36 +199,54 @@ function tryAgain() {
   simulation.connect();
 }
 
-async function onSaved(surgeryId) {
+function onSaved(surgeryId) {
   forget();
   enter("saved");
   veil("Operation saved", "Its analysis is shown beside the field as soon as it arrives.");
   fill(document, { last: "", score: "–", feedback: "Waiting for the analysis…" });
   find("#details").href = page.operationUrl.replace("00000000-0000-0000-0000-000000000000", surgeryId);
-  await showAnalysis(surgeryId);
+  awaitAnalysis(surgeryId);
 }
 
-/** Ask until the score and the feedback are there, or another operation has begun. */
-async function showAnalysis(surgeryId) {
-  const askedAt = Date.now();
-  const mine = simulation;
-  while (simulation === mine) {
-    try {
-      const analysed = await surgeries.trajectory(surgeryId);
-      if (simulation === mine && analysed.score !== null && analysed.feedback !== null) {
-        fill(document, { score: score(analysed.score), feedback: analysed.feedback });
-        find("#result").scrollIntoView({ block: "nearest" });
-        return;
-      }
-    } catch (error) {
-      if (error instanceof HttpError && error.status < 500) {
-        fill(document, { feedback: "The operation is saved, but its analysis cannot be read." });
-        return;
-      }
+/** Wait to be told of the analysis, which may have come before we listened. */
+function awaitAnalysis(surgeryId) {
+  const mine = new RealtimeClient({
+    url: "/ws/pubsub", token: () => tokens.renewed(), recovers: false,
+  });
+  const look = () => showAnalysis(surgeryId, mine);
+  waiting = mine;
+  mine.on("Broadcast", look);
+  mine.onReady(look);
+  mine.subscribe([`surgeries.${surgeryId}`]);
+  mine.connect();
+}
+
+/** Show the score and the feedback, if they are there; `mine` is the client that waits for them. */
+async function showAnalysis(surgeryId, mine) {
+  try {
+    const analysed = await surgeries.trajectory(surgeryId);
+    if (waiting === mine && analysed.score !== null && analysed.feedback !== null) {
+      fill(document, { score: score(analysed.score), feedback: analysed.feedback });
+      find("#result").scrollIntoView({ block: "nearest" });
+      stopWaiting();
     }
-    const isLate = Date.now() - askedAt > PATIENCE_MS;
-    await new Promise((resolve) => setTimeout(resolve, isLate ? POLL_SLOWLY_MS : POLL_MS));
+  } catch (error) {
+    if (waiting !== mine) {
+      return;
+    }
+    if (error instanceof HttpError && error.status < 500) {
+      fill(document, { feedback: "The operation is saved, but its analysis cannot be read." });
+      stopWaiting();
+    } else {
+      setTimeout(() => waiting === mine && showAnalysis(surgeryId, mine), AGAIN_MS);
+    }
   }
+}
+
+/** The analysis is there, or another operation begins. */
+function stopWaiting() {
+  waiting?.close();
+  waiting = null;
 }
 
 // --- Across a reload ----------------------------------------------------------------------
