@@ -30,7 +30,7 @@ BY_FILE = ["-n", "4", "--dist", "loadfile"]
 PYTEST = [sys.executable, "-m", "pytest", "-q"]
 VERDICTS = {0: "passed", 5: "passed: there are no tests"}
 # More than so many failures are no accident of a busy machine.
-TRIED_ALONE_MAX = 3
+TRIED_ALONE_MAX = 8
 # Of one test; in `make test` the timeout is that of pyproject.toml.
 SOAK_TIMEOUT_SECONDS = 1_800
 
