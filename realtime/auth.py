@@ -90,14 +90,22 @@ def kind_of(error: BadToken) -> str:
     return "token_expired" if error.problem is TokenProblem.EXPIRED else "invalid_token"
 
 
-def tokens_in(scope: dict[str, Any]) -> list[str]:
-    """Return every token of the handshake, an empty one included."""
+def query_values(scope: dict[str, Any], field: str) -> list[str]:
+    """Return what the handshake's query gives for `field`, an empty value included.
+
+    A query of too many fields gives nothing.
+    """
     query = scope.get("query_string", b"").decode("utf-8", "replace")
     try:
         fields = parse_qsl(query, keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX)
     except ValueError:
-        fields = []
-    tokens = [value for name, value in fields if name == "token"]
+        return []
+    return [value for name, value in fields if name == field]
+
+
+def tokens_in(scope: dict[str, Any]) -> list[str]:
+    """Return every token of the handshake, an empty one included."""
+    tokens = query_values(scope, "token")
     for name, value in scope.get("headers", ()):
         scheme, _, credential = value.decode("latin-1").partition(" ")
         if name == b"authorization" and scheme.lower() == "bearer":

@@ -5,12 +5,11 @@ Source: seed 003. What the messages do is in the modules beside this one.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qsl
 
-from realtime.auth import QUERY_FIELDS_MAX
+from realtime.auth import query_values
 from realtime.budgets import SharedBudget
 from realtime.consumers import Receive, Send, SocketConsumer
 from realtime.core.errors import (
@@ -81,8 +80,8 @@ class PubsubConsumer(SocketConsumer):
         self.answers = Answers(self.answer)
         self.said = Said()
         self._refused_query: str | None = None
-        # What stands behind the path, as the peer wrote it.
-        self.query = b""
+        # What the query tells of the user, unread.
+        self.told_metadata: list[str] = []
         # When it was last shown everybody who is present.
         self.shown_present_at = float("-inf")
         self._flood_since: float | None = None
@@ -94,6 +93,7 @@ class PubsubConsumer(SocketConsumer):
             self.client_id = client_id_in(scope)
         except Invalid as refusal:
             self._refused_query = str(refusal)
+        self.told_metadata = query_values(scope, "metadata")
         return super().__call__(scope, receive, send)
 
     async def on_handshake(self, principal: Principal) -> None:
@@ -112,10 +112,6 @@ class PubsubConsumer(SocketConsumer):
         else:
             code = 400 if isinstance(refusal, BadQuery) else 401
             self.transport.write(Frame(schema.error(code, refusal.reason)))
-
-    def converse(self, scope: dict[str, Any], principal: Principal) -> Coroutine[Any, Any, None]:
-        self.query = scope.get("query_string", b"")
-        return super().converse(scope, principal)
 
     async def on_open(self) -> None:
         limits = schema.Limits(
@@ -251,12 +247,7 @@ def id_of(data: str | bytes) -> str | None:
 
 def client_id_in(scope: dict[str, Any]) -> str | None:
     """Return what the client calls itself in the handshake's query. Raises Invalid."""
-    query = scope.get("query_string", b"").decode("utf-8", "replace")
-    try:
-        fields = parse_qsl(query, keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX)
-    except ValueError:
-        return None  # Nobody reads such a query.
-    given = {value for name, value in fields if name == "client_id"}
+    given = set(query_values(scope, "client_id"))
     if not given:
         return None
     client_id = given.pop()

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl
 
 from realtime.calls import call
 from realtime.core.errors import Invalid
@@ -24,26 +23,18 @@ EVERYBODY = f"{ROOT}.{ONE}"
 SHOWN_MAX = 500
 # Everybody is shown to one connection so often at most; who asks sooner is made to wait.
 SHOWN_APART_SECONDS = 1.0
-QUERY_FIELDS_MAX = 32
 
 
 def on_open(consumer: "PubsubConsumer") -> None:
     """Note the metadata that the query gives; tell when it is none."""
-    try:
-        fields = parse_qsl(
-            consumer.query.decode("utf-8", "replace"), max_num_fields=QUERY_FIELDS_MAX
-        )
-    except ValueError:
-        return
-    for name, value in fields:
-        if name == "metadata":
-            try:
-                given = read_metadata(value, field="metadata")
-            except Invalid as refusal:
-                details = {"field": refusal.field}
-                consumer.answer(schema.error(400, str(refusal), details))
-                return
-            consumer.backing.presence.say(consumer.member.session, None, given)
+    for value in filter(None, consumer.told_metadata):
+        try:
+            given = read_metadata(value, field="metadata")
+        except Invalid as refusal:
+            details = {"field": refusal.field}
+            consumer.answer(schema.error(400, str(refusal), details))
+            return
+        consumer.backing.presence.say(consumer.member.session, None, given)
 
 
 async def on_presence(consumer: "PubsubConsumer", message: Incoming) -> None:
