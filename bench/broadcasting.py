@@ -3,17 +3,21 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from bench.env import OUR_SETTINGS, OURS, Environment
-from bench.fanout import NO_LIMITS, Contestant
+from bench.fanout import (
+    IN_FLIGHT,
+    NO_LIMITS,
+    SUBSCRIBERS,
+    Contestant,
+    pinned,
+    rate_row,
+    take_turns,
+)
 from bench.peers import socketio
 from bench.row import Row
 
-SUBSCRIBERS = 200
 SPEAKERS = 8
-IN_FLIGHT = 8
-SECONDS = 5
 ASKED = 1_000
 COMMITS = 400
 MOST_COMMITS = 3
@@ -36,10 +40,7 @@ def measure(env: Environment) -> list[Row]:
 
 @contextmanager
 def _ours(env: Environment) -> Iterator[Contestant]:
-    with (
-        env.prepared() as database,
-        env.server(OURS, database, OUR_SETTINGS, is_pinned=True, **NO_LIMITS) as server,
-    ):
+    with pinned(env) as server:
         load = {
             "speak_path": PATH,
             "speak_tokens": env.tokens("operator"),
@@ -67,45 +68,11 @@ def _socketio(env: Environment) -> Iterator[Contestant | None]:
         yield Contestant(server, load)
 
 
-def _fan(env: Environment, contestant: Contestant | None) -> float | None:
-    """Return deliveries per second; every subscriber has to have got everything."""
-    if contestant is None:
-        return None
-    result: dict[str, Any] = env.load(
-        "fan",
-        contestant.server,
-        is_pinned=True,
-        seconds=SECONDS,
-        speakers=SPEAKERS,
-        listeners=SUBSCRIBERS,
-        in_flight=IN_FLIGHT,
-        drain_seconds=10,
-        **contestant.load,
-    )
-    if result["closed"] or result["missing"]:
-        raise RuntimeError(f"not every subscriber got everything: {result}")
-    return float(result["per_second"])
-
-
 def _rate(env: Environment) -> Row:
-    mine: list[float | None] = []
-    others: list[float | None] = []
-    for _ in range(env.best_of):
-        with _ours(env) as ours:
-            mine.append(_fan(env, ours))
-        with _socketio(env) as peer:
-            others.append(_fan(env, peer))
-    best = max(each for each in mine if each)
-    other = max((each for each in others if each), default=None)
-    return Row(
-        name=f"broadcasts to {SUBSCRIBERS} subscribers, stored; baseline: Socket.IO",
-        ours=best,
-        baseline=other,
-        ratio=best / other if other else None,
-        target="≥ 1x" if other else socketio.HOW_TO_GET,
-        unit="deliveries/s",
-        ok=other is None or best >= other,
-    )
+    options = {"speakers": SPEAKERS, "in_flight": IN_FLIGHT}
+    runs = take_turns(env, _ours, _socketio, options)
+    name = f"broadcasts to {SUBSCRIBERS} subscribers, stored; baseline: Socket.IO"
+    return rate_row(name, *runs, least=1, absent=socketio.HOW_TO_GET)
 
 
 def _ack(env: Environment) -> Row:

@@ -7,12 +7,21 @@ of zlib that it has. Each figure is the best of its runs; ours and the peer's ta
 
 import json
 import zlib
-from collections.abc import Callable
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
-from bench.env import OUR_SETTINGS, OURS, Environment
-from bench.fanout import IN_FLIGHT, NO_LIMITS, SECONDS, SUBSCRIBERS, TIME, VALUE, Contestant
+from bench.env import Environment
+from bench.fanout import (
+    IN_FLIGHT,
+    SUBSCRIBERS,
+    TIME,
+    VALUE,
+    Contestant,
+    Open,
+    rate_row,
+    take_turns,
+    telemetry,
+)
 from bench.row import Row
 
 AUTOBAHN = "bench.peers.daphne_each:application"
@@ -34,9 +43,7 @@ REPORTED = ",".join(f'"{name}":{{{VALUE}}}' for name in NAMES)
 TOLD = ",".join(f'"{name}":{{{VALUE},{TIME}}}' for name in NAMES)
 REPORT = f'{{"type":"telemetry","id":"@","device_id":1,"telemetry":{{{REPORTED}}}}}'
 UPDATE = f'{{"type":"telemetry_update","channel":"telemetry","device_id":1,"telemetry":{{{TOLD}}}}}'
-PEER = {"message": UPDATE, "speak_path": "/speak", "listen_path": "/listen"}
-
-Open = Callable[[Environment], AbstractContextManager[Contestant]]
+PEER = {"message": UPDATE}
 
 
 def measure(env: Environment) -> list[Row]:
@@ -53,31 +60,16 @@ def measure(env: Environment) -> list[Row]:
 # --- Contestants ---
 
 
-@contextmanager
-def _ours(env: Environment, kind: str = "daphne", application: str = OURS) -> Any:
-    options: dict[str, Any] = {"kind": kind, "is_pinned": True, **NO_LIMITS}
-    with (
-        env.prepared() as database,
-        env.server(application, database, OUR_SETTINGS, **options) as server,
-    ):
-        yield Contestant(
-            server,
-            {
-                "message": REPORT,
-                "speak_path": "/ws/device",
-                "speak_tokens": env.tokens("device"),
-                "listen_path": "/ws/telemetry",
-                "listen_tokens": env.tokens("operator"),
-            },
-        )
+def _ours(env: Environment) -> Any:
+    return telemetry(env, message=REPORT)
 
 
 def _ours_on_uvicorn(env: Environment) -> Any:
-    return _ours(env, "uvicorn")
+    return telemetry(env, kind="uvicorn", message=REPORT)
 
 
 def _each(env: Environment) -> Any:
-    return _ours(env, application=EACH)
+    return telemetry(env, application=EACH, message=REPORT)
 
 
 @contextmanager
@@ -95,25 +87,6 @@ def _library(env: Environment) -> Any:
 # --- Figures ---
 
 
-def _fan(env: Environment, open_contestant: Open) -> float:
-    """Return how many compressed messages arrived a second."""
-    with open_contestant(env) as contestant:
-        options = {
-            "seconds": SECONDS,
-            "speakers": 1,
-            "listeners": SUBSCRIBERS,
-            "in_flight": IN_FLIGHT,
-            "deflate": 1,
-            "drain_seconds": 10,
-            **contestant.load,
-        }
-        result = env.load("fan", contestant.server, is_pinned=True, **options)
-    if result["closed"] or result["missing"]:
-        raise RuntimeError(f"not every subscriber got everything: {result}")
-    _check(bytes.fromhex(result["sample"]))
-    return float(result["per_second"])
-
-
 def _check(data: bytes) -> None:
     """The load generator does not look into what it counts: unpack one of them."""
     text = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data + TAIL)
@@ -122,14 +95,8 @@ def _check(data: bytes) -> None:
 
 
 def _rates(env: Environment, baseline: str, ours: Open, peer: Open, *, least: float) -> Row:
-    runs = [(_fan(env, ours), _fan(env, peer)) for _ in range(env.best_of)]
-    best, best_other = (max(rates) for rates in zip(*runs, strict=True))
-    return Row(
-        name=f"compressed fan-out to {SUBSCRIBERS:,} subscribers; baseline: {baseline}",
-        ours=best,
-        baseline=best_other,
-        ratio=best / best_other,
-        target=f"≥ {least:g}x",
-        unit="deliveries/s",
-        ok=best >= least * best_other,
-    )
+    mine, others = take_turns(env, ours, peer, {"in_flight": IN_FLIGHT, "deflate": 1})
+    for run in (*mine, *others):
+        _check(bytes.fromhex(run["sample"]))
+    name = f"compressed fan-out to {SUBSCRIBERS:,} subscribers; baseline: {baseline}"
+    return rate_row(name, mine, others, least=least, absent="")

@@ -135,11 +135,8 @@ class Environment:
                 stderr=subprocess.STDOUT,
                 preexec_fn=pinned_to(SERVER) if is_pinned else None,
             )
-        try:
-            _wait_until_open(port, process, log_file)
-            yield Server(port, process.pid)
-        finally:
-            _stop(process)
+        with _serving(process, port, log_file) as server:
+            yield server
 
     @contextmanager
     def script(self, module: str) -> Iterator[Server]:
@@ -154,11 +151,8 @@ class Environment:
                 stderr=subprocess.STDOUT,
                 preexec_fn=pinned_to(SERVER),
             )
-        try:
-            _wait_until_open(port, process, log_file)
-            yield Server(port, process.pid)
-        finally:
-            _stop(process)
+        with _serving(process, port, log_file) as server:
+            yield server
 
     @contextmanager
     def nchan(self) -> Iterator[Server]:
@@ -168,11 +162,8 @@ class Environment:
         # Its worker is another user's process, and has to get to its folder.
         self.folder.chmod(0o755)
         process = nchan.start(folder, port, pinned_to(SERVER))
-        try:
-            _wait_until_open(port, process, folder / "stderr.log")
-            yield Server(port, nchan.worker_of(process.pid))
-        finally:
-            _stop(process)
+        with _serving(process, port, folder / "stderr.log") as master:
+            yield Server(port, nchan.worker_of(master.pid))
 
     @contextmanager
     def socketio(self) -> Iterator[Server | None]:
@@ -184,11 +175,8 @@ class Environment:
         port = _free_port()
         log_file = self.folder / f"socketio-{port}.log"
         process = socketio.start(folder, port, log_file, pinned_to(SERVER))
-        try:
-            _wait_until_open(port, process, log_file)
-            yield Server(port, process.pid)
-        finally:
-            _stop(process)
+        with _serving(process, port, log_file) as server:
+            yield server
 
     def _variables(self, database: str, settings: str) -> dict[str, str]:
         """Return the environment of a server in production: DEBUG keeps every query."""
@@ -258,6 +246,16 @@ def _output(command: list[str], variables: dict[str, str], *, is_pinned: bool = 
     if done.returncode:
         sys.exit(f"{' '.join(command[:4])} … failed:\n{done.stderr[-4000:]}")
     return done.stdout
+
+
+@contextmanager
+def _serving(process: subprocess.Popen[bytes], port: int, log_file: Path) -> Iterator[Server]:
+    """Yield the server once it answers; it is stopped afterwards."""
+    try:
+        _wait_until_open(port, process, log_file)
+        yield Server(port, process.pid)
+    finally:
+        _stop(process)
 
 
 def _free_port() -> int:

@@ -66,11 +66,11 @@ Open = Callable[[Environment], Any]
 def measure(env: Environment) -> list[Row]:
     """Every comparison; those with nchan are left open where it is not installed."""
     return [
-        _rates(env, "a Channels group, daphne", _ours, _group_send, least=40),
-        _rates(env, "nchan, daphne", _ours, _nchan, least=1.2),
-        _rates(env, "nchan, uvicorn", _ours_on_uvicorn, _nchan, least=2),
-        _rates(env, "nchan, daphne", _ours, _nchan, least=1, subscribers=1_000),
-        _rates(env, "nchan, daphne", _ours, _nchan, least=0.9, subscribers=5_000),
+        _rates(env, "a Channels group, daphne", telemetry, _group_send, least=40),
+        _rates(env, "nchan, daphne", telemetry, _nchan, least=1.2),
+        _rates(env, "nchan, uvicorn", _on_uvicorn, _nchan, least=2),
+        _rates(env, "nchan, daphne", telemetry, _nchan, least=1, subscribers=1_000),
+        _rates(env, "nchan, daphne", telemetry, _nchan, least=0.9, subscribers=5_000),
         _filters(env),
         _latency(env),
     ]
@@ -80,16 +80,26 @@ def measure(env: Environment) -> list[Row]:
 
 
 @contextmanager
-def _ours(env: Environment, kind: str = "daphne") -> Iterator[Contestant]:
-    options = {"kind": kind, "is_pinned": True, **NO_LIMITS}
+def pinned(env: Environment, *, kind: str = "daphne", application: str = OURS) -> Iterator[Server]:
+    """Yield a server of ours without limits, on a core of its own, with its own database."""
+    options: dict[str, Any] = {"kind": kind, "is_pinned": True, **NO_LIMITS}
     with (
         env.prepared() as database,
-        env.server(OURS, database, OUR_SETTINGS, **options) as server,
+        env.server(application, database, OUR_SETTINGS, **options) as server,
     ):
+        yield server
+
+
+@contextmanager
+def telemetry(
+    env: Environment, *, kind: str = "daphne", application: str = OURS, message: str = REPORT
+) -> Iterator[Contestant]:
+    """Yield ours, with one device that reports to operators."""
+    with pinned(env, kind=kind, application=application) as server:
         yield Contestant(
             server,
             {
-                "message": REPORT,
+                "message": message,
                 "speak_path": "/ws/device",
                 "speak_tokens": env.tokens("device"),
                 "listen_path": "/ws/telemetry",
@@ -98,8 +108,8 @@ def _ours(env: Environment, kind: str = "daphne") -> Iterator[Contestant]:
         )
 
 
-def _ours_on_uvicorn(env: Environment) -> Any:
-    return _ours(env, "uvicorn")
+def _on_uvicorn(env: Environment) -> Any:
+    return telemetry(env, kind="uvicorn")
 
 
 @contextmanager
@@ -120,8 +130,12 @@ def _group_send(env: Environment) -> Iterator[Contestant]:
 # --- Figures ---
 
 
-def _fan(env: Environment, open_contestant: Open, **options: Any) -> dict[str, Any] | None:
-    """Return what one run measured, None for a peer that is not installed."""
+def fan(env: Environment, open_contestant: Open, **options: Any) -> dict[str, Any] | None:
+    """Return what one run measured, None for a peer that is not installed.
+
+    `options` of the load generator come before those of the contestant. Whoever did not get
+    everything ends it all.
+    """
     with open_contestant(env) as contestant:
         if contestant is None:
             return None
@@ -140,7 +154,7 @@ def _fan(env: Environment, open_contestant: Open, **options: Any) -> dict[str, A
     return result
 
 
-def _take_turns(
+def take_turns(
     env: Environment,
     one: Open,
     other: Open,
@@ -150,8 +164,8 @@ def _take_turns(
     """Return the results of both, nothing of a peer that is not installed."""
     results: tuple[list[Any], list[Any]] = ([], [])
     for _ in range(env.best_of):
-        results[0].append(_fan(env, one, **options))
-        results[1].append(_fan(env, other, **(other_options or options)))
+        results[0].append(fan(env, one, **options))
+        results[1].append(fan(env, other, **(other_options or options)))
     return [each for each in results[0] if each], [each for each in results[1] if each]
 
 
@@ -164,16 +178,29 @@ def _rates(
     least: float,
     subscribers: int = SUBSCRIBERS,
 ) -> Row:
-    mine, others = _take_turns(env, ours, peer, {"listeners": subscribers, "in_flight": IN_FLIGHT})
+    runs = take_turns(env, ours, peer, {"listeners": subscribers, "in_flight": IN_FLIGHT})
+    name = f"fan-out to {subscribers:,} subscribers; baseline: {baseline}"
+    return rate_row(name, *runs, least=least, absent=nchan.HOW_TO_GET)
+
+
+def rate_row(
+    name: str,
+    mine: list[dict[str, Any]],
+    others: list[dict[str, Any]],
+    *,
+    least: float,
+    absent: str,
+) -> Row:
+    """Return the best of our runs beside the peer's; `absent` says what to do if it has none."""
     best = max(run["per_second"] for run in mine)
     best_other = max((run["per_second"] for run in others), default=None)
     ratio = best / best_other if best_other else None
     return Row(
-        name=f"fan-out to {subscribers:,} subscribers; baseline: {baseline}",
+        name=name,
         ours=best,
         baseline=best_other,
         ratio=ratio,
-        target=f"≥ {least:g}x" if ratio else nchan.HOW_TO_GET,
+        target=f"≥ {least:g}x" if ratio else absent,
         unit="deliveries/s",
         ok=ratio is None or ratio >= least,
     )
@@ -182,7 +209,7 @@ def _rates(
 def _filters(env: Environment) -> Row:
     """Half of the subscribers want one metric of four."""
     common = {"message": REPORT_OF_FOUR, "in_flight": IN_FLIGHT}
-    whole, filtered = _take_turns(env, _ours, _ours, common, {**common, **SOME_FILTER})
+    whole, filtered = take_turns(env, telemetry, telemetry, common, {**common, **SOME_FILTER})
     rates = [max(run["per_second"] for run in runs) for runs in (filtered, whole)]
     ratio = rates[0] / rates[1]
     return Row(
@@ -197,7 +224,7 @@ def _filters(env: Environment) -> Row:
 
 
 def _latency(env: Environment) -> Row:
-    mine, others = _take_turns(env, _ours, _nchan, {"rate": RATE / SUBSCRIBERS})
+    mine, others = take_turns(env, telemetry, _nchan, {"rate": RATE / SUBSCRIBERS})
     p99 = min(run["latency"]["p99"] for run in mine)
     other = min((run["latency"]["p99"] for run in others), default=None)
     most = max(2 * (other or 0), ALLOWANCE_US)

@@ -1,35 +1,20 @@
 """What it costs to find who hears an event, with ten thousand patterns subscribed."""
 
-import json
-
-from bench.env import OUR_SETTINGS, Environment
+from bench.env import Environment
+from bench.means import beside_few
 from bench.row import Row
-
-PATTERNS = 10_000
-EVENTS = 50_000
-MOST_US = 50
 
 
 def measure(env: Environment) -> list[Row]:
     """The mean over many topics, in the best run; beside it the same with ten patterns."""
-    ours = -env.best(lambda: -_run(env, PATTERNS), float)
-    few = -env.best(lambda: -_run(env, 10), float)
     return [
-        Row(
-            name=f"matching an event against {PATTERNS:,} patterns; baseline: 10 patterns",
-            ours=ours,
-            baseline=few,
-            ratio=ours / few,
-            target=f"≤ {MOST_US} µs",
-            unit="µs",
-            ok=ours <= MOST_US,
+        beside_few(
+            env,
+            "bench.matches",
+            many=10_000,
+            times=50_000,
+            most_us=50,
+            what="matching an event against",
+            of="patterns",
         )
     ]
-
-
-def _run(env: Environment, patterns: int) -> float:
-    with env.database() as database:
-        printed = env.python(
-            database, OUR_SETTINGS, "-m", "bench.matches", str(patterns), str(EVENTS)
-        )
-    return float(json.loads(printed)["mean"])
