@@ -125,11 +125,6 @@ class RollCall:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._calls: dict[str, _Call] = {}
 
-    @property
-    def is_connected(self) -> bool:
-        """Whether this process serves connections; for any thread."""
-        return self._loop is not None
-
     def connect(self, tell: Tell | None) -> None:
         """Ask the other processes by `tell` from now on, or nobody any more."""
         self._tell = tell

@@ -42,10 +42,6 @@ class PageQuery(serializers.Serializer):
     limit = limit_field()
 
 
-class LimitQuery(serializers.Serializer):
-    limit = limit_field()
-
-
 class HoursQuery(serializers.Serializer):
     hours = hours_field()
 
